@@ -1,0 +1,1 @@
+"""Start engines and services as processes on this machine, by name, and leave none behind."""

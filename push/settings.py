@@ -1,0 +1,61 @@
+"""Settings of the push service."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import Field
+
+from infra.settings import ClockSettings, IdentitySettings, LogSettings, RedisSettings
+from stream.settings import FreshnessSettings
+
+
+class PushSettings(RedisSettings, ClockSettings, IdentitySettings, FreshnessSettings, LogSettings):
+    """Everything `python -m push` reads."""
+
+    push_host: Annotated[str, Field(description="Address push listens on.")] = "127.0.0.1"
+    push_port: Annotated[int, Field(ge=1, le=65535, description="Port of the WebSocket endpoint /v1/stream.")] = 8081
+    push_http_port: Annotated[
+        int,
+        Field(ge=1, le=65535, description="Port of the live map, its data, /livez, /readyz and /metrics."),
+    ] = 8082
+    public_ws_url: Annotated[
+        str,
+        Field(description="WebSocket address the live map connects to; empty: derived from host and port."),
+    ] = ""
+    allowed_origins: Annotated[
+        str,
+        Field(
+            description="Comma separated Origins that browsers may connect from; empty: the live map's own. "
+            "Native apps send none and are always allowed."
+        ),
+    ] = ""
+    guest_riders: Annotated[
+        bool,
+        Field(description="Hand the live map's visitors short-lived rider tokens (needs HS256); off in production."),
+    ] = False
+    tick_ms: Annotated[
+        float, Field(gt=0, le=1_000, description="Shortest time between two updates of one subscription.")
+    ] = 20.0
+    max_tick_ms: Annotated[
+        float, Field(gt=0, le=5_000, description="Ticks lengthen up to this when the node is busy.")
+    ] = 100.0
+    max_radius_m: Annotated[float, Field(gt=0, description="Largest radius a rider may watch.")] = 5_000.0
+    max_rings: Annotated[int, Field(ge=0, description="Most H3 rings a rider may watch.")] = 20
+    max_cars: Annotated[int, Field(ge=1, description="Most cars in one subscription.")] = 500
+    max_subscriptions: Annotated[int, Field(ge=1, description="Most subscriptions on one connection.")] = 8
+    max_connections: Annotated[int, Field(ge=1, description="Most connections on one node.")] = 20_000
+    max_messages_per_s: Annotated[
+        float, Field(gt=0, description="Sustained client messages per second on one connection.")
+    ] = 20.0
+    heartbeat_s: Annotated[float, Field(gt=0, description="Longest silence of the server towards a rider.")] = 5.0
+    auth_timeout_s: Annotated[float, Field(gt=0, description="A client must authenticate within this.")] = 5.0
+    write_limit_bytes: Annotated[
+        int,
+        Field(ge=1_024, description="While more than this waits in a rider's socket buffer, positions conflate."),
+    ] = 32_768
+    stalled_after_s: Annotated[
+        float,
+        Field(gt=0, description="A rider whose socket takes nothing for this long is closed with 4008."),
+    ] = 30.0
+    drain_s: Annotated[float, Field(ge=0, description="A stopping node spreads its closes over this.")] = 10.0

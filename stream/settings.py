@@ -1,0 +1,64 @@
+"""Settings that the stream job and the readers of its index share, and those of the job alone."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import Field
+
+from infra.settings import ClockSettings, KafkaSettings, LogSettings, RedisSettings, Settings
+
+
+class FreshnessSettings(Settings):
+    """When a silent driver stops being live, and when it stops being shown. Event time, from the fix."""
+
+    stale_after_ms: Annotated[
+        int, Field(ge=100, description="A car whose newest fix is older than this is shown as stale.")
+    ] = 30_000
+    gone_after_ms: Annotated[
+        int,
+        Field(ge=200, description="A car whose newest fix is older than this leaves the index and the map."),
+    ] = 120_000
+
+
+class StreamSettings(KafkaSettings, RedisSettings, ClockSettings, FreshnessSettings, LogSettings):
+    """Everything `python -m stream worker` reads."""
+
+    consumer_group: Annotated[str, Field(description="Kafka consumer group of the workers.")] = "ridestream"
+    max_speed_mps: Annotated[
+        float,
+        Field(
+            gt=0,
+            description="A fix that implies a higher speed since the one before it is an impossible jump.",
+        ),
+    ] = 55.0
+    forget_after_ms: Annotated[
+        int,
+        Field(ge=1_000, description="A driver silent for this long is forgotten altogether (event time)."),
+    ] = 86_400_000
+    fetch_max_wait_ms: Annotated[
+        int,
+        Field(
+            ge=1,
+            le=1_500,
+            description="Longest wait of one Kafka fetch. The embedded broker waits about a quarter of it even "
+            "when there is data, so it bounds the delay of a ping there.",
+        ),
+    ] = 10
+    session_timeout_s: Annotated[
+        float, Field(gt=0, description="A killed worker's partitions move to the others after this long.")
+    ] = 10.0
+    rebalance_timeout_s: Annotated[
+        float, Field(gt=0, description="How long a rebalance waits for members to join.")
+    ] = 10.0
+    stall_after_s: Annotated[
+        float,
+        Field(
+            gt=0,
+            description="Lag without progress for this long ends the worker, so that it is started again.",
+        ),
+    ] = 30.0
+    stream_metrics_port: Annotated[
+        int,
+        Field(ge=0, le=65535, description="Port of /livez, /readyz and /metrics of the worker; 0 picks one."),
+    ] = 8090
