@@ -1,0 +1,147 @@
+"""Run a one-node Apache Kafka 4 (KRaft) on loopback from jars that Maven resolved: files and command lines only."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+POM = Path(__file__).resolve().parents[1] / "kafka" / "pom.xml"
+CLASSPATH = POM.parent / "target" / "classpath"
+#: The first resolution downloads ~45 MB.
+RESOLVE_TIMEOUT_S = 600.0
+#: Formatting the log directory starts a JVM of its own; on a busy machine that takes seconds.
+FORMAT_TIMEOUT_S = 120.0
+#: Compiling little keeps a short-lived broker out of the way of what it is there for; serial GC needs no more threads.
+JVM_OPTIONS = ("-Xms128m", "-Xmx384m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-XX:-UsePerfData")
+
+LOG4J = """\
+<?xml version="1.0" encoding="UTF-8"?>
+<Configuration status="ERROR">
+  <Appenders>
+    <Console name="stderr" target="SYSTEM_ERR"><PatternLayout pattern="%d{ISO8601} %p %c %m%n"/></Console>
+  </Appenders>
+  <Loggers><Root level="ERROR"><AppenderRef ref="stderr"/></Root></Loggers>
+</Configuration>
+"""
+
+
+class ApacheKafkaMissing(Exception):
+    """Java, Maven or the jars are not there; `args[0]` is one line that says what to install."""
+
+
+def java() -> str:
+    """The `java` to run: that of JAVA_HOME, else of PATH. Raises ApacheKafkaMissing."""
+    home = os.environ.get("JAVA_HOME")
+    found = shutil.which(str(Path(home) / "bin" / "java")) if home else None
+    found = found or shutil.which("java")
+    if found is None:
+        raise ApacheKafkaMissing("Apache Kafka needs Java 17 or newer; install a JRE, or use the embedded broker")
+    return found
+
+
+def resolve_classpath() -> str:
+    """The server's class path, fetched by Maven unless that was done for this pom.xml. Raises ApacheKafkaMissing."""
+    if CLASSPATH.exists() and CLASSPATH.stat().st_mtime >= POM.stat().st_mtime:
+        resolved = CLASSPATH.read_text().strip()
+        if all(Path(jar).exists() for jar in resolved.split(os.pathsep)):
+            return resolved
+    maven = shutil.which("mvn")
+    if maven is None:
+        raise ApacheKafkaMissing(f"Apache Kafka's jars are not fetched and there is no `mvn` to fetch {POM.name} with")
+    command = [maven, "-B", "-q", "-f", str(POM), "dependency:build-classpath", f"-Dmdep.outputFile={CLASSPATH}"]
+    try:
+        subprocess.run(  # noqa: S603 - our own command line, no shell
+            command, check=True, capture_output=True, text=True, timeout=RESOLVE_TIMEOUT_S
+        )
+    except subprocess.TimeoutExpired:
+        raise ApacheKafkaMissing(f"Maven did not fetch Apache Kafka's jars within {RESOLVE_TIMEOUT_S:g} s") from None
+    except subprocess.CalledProcessError as error:
+        lines = [line for line in (error.stdout + error.stderr).splitlines() if line.strip()] or ["no output"]
+        raise ApacheKafkaMissing(f"Maven could not fetch Apache Kafka's jars: {lines[0]}") from None
+    return CLASSPATH.read_text().strip()
+
+
+def server_properties(log_dir: Path, port: int, controller_port: int) -> str:
+    """Settings of a broker and controller in one process, for one machine: one replica of everything, no waiting."""
+    return "\n".join(
+        f"{name}={value}"
+        for name, value in {
+            "process.roles": "broker,controller",
+            "node.id": 1,
+            "controller.quorum.voters": f"1@127.0.0.1:{controller_port}",
+            "listeners": f"PLAINTEXT://127.0.0.1:{port},CONTROLLER://127.0.0.1:{controller_port}",
+            "advertised.listeners": f"PLAINTEXT://127.0.0.1:{port}",
+            "controller.listener.names": "CONTROLLER",
+            "listener.security.protocol.map": "PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT",
+            "log.dirs": log_dir,
+            "offsets.topic.replication.factor": 1,
+            "offsets.topic.num.partitions": 4,
+            "transaction.state.log.replication.factor": 1,
+            "transaction.state.log.min.isr": 1,
+            "transaction.state.log.num.partitions": 4,
+            "share.coordinator.state.topic.replication.factor": 1,
+            "share.coordinator.state.topic.min.isr": 1,
+            # Consumers of one machine join at once; waiting for others only delays the first ping.
+            "group.initial.rebalance.delay.ms": 0,
+            # Topics are created by `ridestream topics` with the right number of partitions, or not at all.
+            "auto.create.topics.enable": "false",
+        }.items()
+    )
+
+
+def prepare(home: Path, port: int, controller_port: int) -> list[str]:
+    """Format a new log directory under `home` and return the command that runs the broker in the foreground.
+
+    It listens on 127.0.0.1:`port`. Raises ApacheKafkaMissing.
+    """
+    home.mkdir(parents=True, exist_ok=True)
+    properties, log4j = home / "server.properties", home / "log4j2.xml"
+    properties.write_text(server_properties(home / "log", port, controller_port))
+    log4j.write_text(LOG4J)
+    jvm = [java(), *JVM_OPTIONS, f"-Dlog4j2.configurationFile={log4j}", "-cp", resolve_classpath()]
+    formatting = [*jvm, "kafka.tools.StorageTool", "format", "--ignore-formatted"]
+    formatting += ["--cluster-id", "cmlkZXN0cmVhbS1sb2NhbA", "--config", str(properties)]
+    try:
+        subprocess.run(  # noqa: S603 - our own command line, no shell
+            formatting, check=True, capture_output=True, text=True, timeout=FORMAT_TIMEOUT_S
+        )
+    except (subprocess.CalledProcessError, subprocess.TimeoutExpired) as error:
+        said = str(error.stderr or "").strip().splitlines() or ["no output"]
+        raise ApacheKafkaMissing(f"Apache Kafka could not format its log directory: {said[-1]}") from None
+    return [*jvm, "kafka.Kafka", str(properties)]
+
+
+def main() -> int:
+    """Run a broker until it is interrupted, in a directory that goes with it."""
+    parser = argparse.ArgumentParser(prog="python -m infra.local.apache_kafka", description=main.__doc__)
+    parser.add_argument("--port", type=int, default=9092, help="port to listen on (default 9092)")
+    parser.add_argument("--fetch", action="store_true", help="only fetch the jars, and say which there are")
+    arguments = parser.parse_args()
+    try:
+        if arguments.fetch:
+            java()
+            jars = [Path(jar).name for jar in resolve_classpath().split(os.pathsep)]
+            print("Apache Kafka's jars are fetched:", ", ".join(jar for jar in jars if jar.startswith("kafka_")))
+            return 0
+        with tempfile.TemporaryDirectory(prefix="ridestream-kafka-") as home, socket.socket() as reserved:
+            reserved.bind(("127.0.0.1", 0))
+            controller_port = int(reserved.getsockname()[1])
+            reserved.close()
+            command = prepare(Path(home), arguments.port, controller_port)
+            print(f"Apache Kafka listens on 127.0.0.1:{arguments.port}; Ctrl-C ends it", flush=True)
+            return subprocess.run(command, check=False).returncode  # noqa: S603 - our own command line, no shell
+    except ApacheKafkaMissing as error:
+        print(f"ridestream kafka: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
