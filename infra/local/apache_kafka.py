@@ -1,15 +1,16 @@
-"""Run a one-node Apache Kafka 4 (KRaft) on loopback from jars that Maven resolved: files and command lines only."""
+"""Apache Kafka 4 as an engine: one KRaft node on loopback, in a directory of its own, from jars that Maven resolved."""
 
 from __future__ import annotations
 
 import argparse
 import os
 import shutil
-import socket
 import subprocess
 import sys
 import tempfile
 from pathlib import Path
+
+from infra.local.engines import HOST, EngineKind, EngineMissing, free_port, kafka_answers
 
 POM = Path(__file__).resolve().parents[1] / "kafka" / "pom.xml"
 CLASSPATH = POM.parent / "target" / "classpath"
@@ -19,6 +20,8 @@ RESOLVE_TIMEOUT_S = 600.0
 FORMAT_TIMEOUT_S = 120.0
 #: Compiling little keeps a short-lived broker out of the way of what it is there for; serial GC needs no more threads.
 JVM_OPTIONS = ("-Xms128m", "-Xmx384m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-XX:-UsePerfData")
+#: Any 16 bytes in URL-safe base64; there is only ever this one cluster.
+CLUSTER_ID = "cmlkZXN0cmVhbS1sb2NhbA"
 
 LOG4J = """\
 <?xml version="1.0" encoding="UTF-8"?>
@@ -31,39 +34,35 @@ LOG4J = """\
 """
 
 
-class ApacheKafkaMissing(Exception):
-    """Java, Maven or the jars are not there; `args[0]` is one line that says what to install."""
-
-
 def java() -> str:
-    """The `java` to run: that of JAVA_HOME, else of PATH. Raises ApacheKafkaMissing."""
+    """The `java` to run: that of JAVA_HOME, else of PATH. Raises EngineMissing."""
     home = os.environ.get("JAVA_HOME")
     found = shutil.which(str(Path(home) / "bin" / "java")) if home else None
     found = found or shutil.which("java")
     if found is None:
-        raise ApacheKafkaMissing("Apache Kafka needs Java 17 or newer; install a JRE, or use the embedded broker")
+        raise EngineMissing("Apache Kafka needs Java 17 or newer; install a JRE, or use the embedded broker")
     return found
 
 
 def resolve_classpath() -> str:
-    """The server's class path, fetched by Maven unless that was done for this pom.xml. Raises ApacheKafkaMissing."""
+    """The server's class path, fetched by Maven unless that was done for this pom.xml. Raises EngineMissing."""
     if CLASSPATH.exists() and CLASSPATH.stat().st_mtime >= POM.stat().st_mtime:
         resolved = CLASSPATH.read_text().strip()
         if all(Path(jar).exists() for jar in resolved.split(os.pathsep)):
             return resolved
     maven = shutil.which("mvn")
     if maven is None:
-        raise ApacheKafkaMissing(f"Apache Kafka's jars are not fetched and there is no `mvn` to fetch {POM.name} with")
+        raise EngineMissing(f"Apache Kafka's jars are not fetched and there is no `mvn` to fetch {POM.name} with")
     command = [maven, "-B", "-q", "-f", str(POM), "dependency:build-classpath", f"-Dmdep.outputFile={CLASSPATH}"]
     try:
         subprocess.run(  # noqa: S603 - our own command line, no shell
             command, check=True, capture_output=True, text=True, timeout=RESOLVE_TIMEOUT_S
         )
     except subprocess.TimeoutExpired:
-        raise ApacheKafkaMissing(f"Maven did not fetch Apache Kafka's jars within {RESOLVE_TIMEOUT_S:g} s") from None
+        raise EngineMissing(f"Maven did not fetch Apache Kafka's jars within {RESOLVE_TIMEOUT_S:g} s") from None
     except subprocess.CalledProcessError as error:
         lines = [line for line in (error.stdout + error.stderr).splitlines() if line.strip()] or ["no output"]
-        raise ApacheKafkaMissing(f"Maven could not fetch Apache Kafka's jars: {lines[0]}") from None
+        raise EngineMissing(f"Maven could not fetch Apache Kafka's jars: {lines[0]}") from None
     return CLASSPATH.read_text().strip()
 
 
@@ -74,9 +73,9 @@ def server_properties(log_dir: Path, port: int, controller_port: int) -> str:
         for name, value in {
             "process.roles": "broker,controller",
             "node.id": 1,
-            "controller.quorum.voters": f"1@127.0.0.1:{controller_port}",
-            "listeners": f"PLAINTEXT://127.0.0.1:{port},CONTROLLER://127.0.0.1:{controller_port}",
-            "advertised.listeners": f"PLAINTEXT://127.0.0.1:{port}",
+            "controller.quorum.voters": f"1@{HOST}:{controller_port}",
+            "listeners": f"PLAINTEXT://{HOST}:{port},CONTROLLER://{HOST}:{controller_port}",
+            "advertised.listeners": f"PLAINTEXT://{HOST}:{port}",
             "controller.listener.names": "CONTROLLER",
             "listener.security.protocol.map": "PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT",
             "log.dirs": log_dir,
@@ -95,25 +94,26 @@ def server_properties(log_dir: Path, port: int, controller_port: int) -> str:
     )
 
 
-def prepare(home: Path, port: int, controller_port: int) -> list[str]:
-    """Format a new log directory under `home` and return the command that runs the broker in the foreground.
+def apache_kafka(home: Path) -> EngineKind:
+    """The engine, with its log and settings under `home`. Its command resolves, formats, and raises EngineMissing."""
+    return EngineKind("kafka", lambda port: _prepare(home / str(port), port), kafka_answers)
 
-    It listens on 127.0.0.1:`port`. Raises ApacheKafkaMissing.
-    """
+
+def _prepare(home: Path, port: int) -> list[str]:
     home.mkdir(parents=True, exist_ok=True)
     properties, log4j = home / "server.properties", home / "log4j2.xml"
-    properties.write_text(server_properties(home / "log", port, controller_port))
+    properties.write_text(server_properties(home / "log", port, free_port()))
     log4j.write_text(LOG4J)
     jvm = [java(), *JVM_OPTIONS, f"-Dlog4j2.configurationFile={log4j}", "-cp", resolve_classpath()]
     formatting = [*jvm, "kafka.tools.StorageTool", "format", "--ignore-formatted"]
-    formatting += ["--cluster-id", "cmlkZXN0cmVhbS1sb2NhbA", "--config", str(properties)]
+    formatting += ["--cluster-id", CLUSTER_ID, "--config", str(properties)]
     try:
         subprocess.run(  # noqa: S603 - our own command line, no shell
             formatting, check=True, capture_output=True, text=True, timeout=FORMAT_TIMEOUT_S
         )
     except (subprocess.CalledProcessError, subprocess.TimeoutExpired) as error:
         said = str(error.stderr or "").strip().splitlines() or ["no output"]
-        raise ApacheKafkaMissing(f"Apache Kafka could not format its log directory: {said[-1]}") from None
+        raise EngineMissing(f"Apache Kafka could not format its log directory: {said[-1]}") from None
     return [*jvm, "kafka.Kafka", str(properties)]
 
 
@@ -121,22 +121,19 @@ def main() -> int:
     """Run a broker until it is interrupted, in a directory that goes with it."""
     parser = argparse.ArgumentParser(prog="python -m infra.local.apache_kafka", description=main.__doc__)
     parser.add_argument("--port", type=int, default=9092, help="port to listen on (default 9092)")
-    parser.add_argument("--fetch", action="store_true", help="only fetch the jars, and say which there are")
+    parser.add_argument("--fetch", action="store_true", help="only fetch the jars, and say which version they are")
     arguments = parser.parse_args()
     try:
         if arguments.fetch:
             java()
             jars = [Path(jar).name for jar in resolve_classpath().split(os.pathsep)]
-            print("Apache Kafka's jars are fetched:", ", ".join(jar for jar in jars if jar.startswith("kafka_")))
+            print("fetched", *(jar for jar in jars if jar.startswith("kafka_")))
             return 0
-        with tempfile.TemporaryDirectory(prefix="ridestream-kafka-") as home, socket.socket() as reserved:
-            reserved.bind(("127.0.0.1", 0))
-            controller_port = int(reserved.getsockname()[1])
-            reserved.close()
-            command = prepare(Path(home), arguments.port, controller_port)
-            print(f"Apache Kafka listens on 127.0.0.1:{arguments.port}; Ctrl-C ends it", flush=True)
+        with tempfile.TemporaryDirectory(prefix="ridestream-kafka-") as home:
+            command = apache_kafka(Path(home)).command(arguments.port)
+            print(f"Apache Kafka listens on {HOST}:{arguments.port}; Ctrl-C ends it", flush=True)
             return subprocess.run(command, check=False).returncode  # noqa: S603 - our own command line, no shell
-    except ApacheKafkaMissing as error:
+    except EngineMissing as error:
         print(f"ridestream kafka: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
