@@ -1,0 +1,1 @@
+"""The shipped road network of Manhattan. © OpenStreetMap contributors, ODbL 1.0; see NOTICE.md."""
