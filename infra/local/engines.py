@@ -15,7 +15,7 @@ from types import TracebackType
 from typing import Self
 from urllib.parse import urlsplit
 
-from infra.local.processes import Process, ProcessFailed
+from infra.local.processes import CannotRun, Process, ProcessFailed
 
 HOST = "127.0.0.1"
 #: Ports we pick are below every system's ephemeral range (Linux 32768-60999, macOS 49152-65535), so that no
@@ -27,11 +27,11 @@ READY_WITHIN_S = 30.0
 ATTEMPTS = 5
 
 
-class EngineMissing(Exception):
+class EngineMissing(CannotRun):
     """No program for an engine; `args[0]` is one line that says what to install or set."""
 
 
-class EngineUnreachable(Exception):
+class EngineUnreachable(CannotRun):
     """Nothing answers at a given address; `args[0]` is one line that names the setting."""
 
 

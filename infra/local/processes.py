@@ -22,7 +22,11 @@ PR_SET_PDEATHSIG = 1
 _LIBC = ctypes.CDLL(None) if sys.platform == "linux" else None
 
 
-class ProcessFailed(Exception):
+class CannotRun(Exception):
+    """Something on this machine keeps us from running; `args[0]` is one line for the operator."""
+
+
+class ProcessFailed(CannotRun):
     """A process ended, or did not become ready; `args[0]` is one line with its last words and where its log is."""
 
 
@@ -143,11 +147,11 @@ class Process:
             return ""
         return next((line.strip() for line in reversed(lines) if line.strip()), "")
 
-    def epitaph(self, when: str) -> str:
+    def epitaph(self, when: str = "") -> str:
         """One line: how it ended, its last words, its log."""
         code = self.returncode
         how = f"was ended by {signal.Signals(-code).name}" if code is not None and code < 0 else f"exited with {code}"
-        return f"{self.name} {how} {when}{self._words()}"
+        return f"{self.name} {how}{' ' * bool(when)}{when}{self._words()}"
 
     def _words(self) -> str:
         last = self.last_line()
@@ -168,13 +172,18 @@ class Process:
         self.stop()
 
 
-def stop_all(processes: Sequence[Process]) -> None:
-    """End several at once: SIGTERM to all, then wait for each; none keeps the others waiting for its grace."""
+def stop_all(processes: Sequence[Process], hurry: Callable[[], bool] = lambda: False) -> None:
+    """End several at once: SIGTERM to all, SIGKILL to each that is still there after its grace.
+
+    When `hurry` says yes, nobody is waited for any longer.
+    """
     for process in processes:
         process.terminate()
-    deadline = time.monotonic()
+    asked = time.monotonic()
     for process in processes:
-        process.stop(max(0.0, deadline + process.grace_s - time.monotonic()))
+        while process.running and not hurry() and time.monotonic() < asked + process.grace_s:
+            time.sleep(POLL_S)
+        process.kill()
 
 
 def _die_with(parent: int) -> None:

@@ -1,0 +1,225 @@
+"""`ridestream run`: start the whole pipeline and a fleet on this machine, say where the map is, and end it cleanly."""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import os
+import secrets
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from rich.console import Console
+
+from infra.clock import ReplayClock, parse_clock
+from infra.local.engines import (
+    TANSU,
+    VALKEY,
+    Engine,
+    EngineKind,
+    check_kafka,
+    check_redis,
+    port_is_free,
+)
+from infra.local.plan import KAFKA_PORT, REDIS_PORT, Misconfigured, Plan, plan
+from infra.local.processes import CannotRun
+from infra.local.services import INGEST, PUSH, SERVICES, STREAM, Service, task
+from infra.local.supervisor import OnExit, Stopped, Supervisor
+
+HOME = Path(".ridestream")
+LOGS = HOME / "logs"
+#: `ridestream token` reads it, so that tokens for a local run can be made without knowing its random key.
+KEY_FILE = HOME / "jwt_key"
+#: A replay's clock starts this long after we do, so that the services are ready when the recording begins.
+REPLAY_LEAD_MS = 15_000
+#: A service that was asked to stop gets this long: its drain (1 s here) and its shutdown.
+GRACE_S = 6.0
+FLEET_GRACE_S = 3.0
+#: kafka-python gives up on a broker after 10 s; importing takes another second or two on a busy machine.
+TOPICS_WITHIN_S = 30.0
+
+
+def main(argv: list[str]) -> int:
+    """Run until stopped. Returns the exit code: 0 stopped, 1 could not run or failed, 2 misconfigured."""
+    options = _parser().parse_args(argv)
+    console = Console(highlight=False, soft_wrap=True)
+    try:
+        plan_ = plan(os.environ, SERVICES, secrets.token_urlsafe(32))
+        _check_ports(plan_)
+        fleet = _fleet(options)
+        clock = _replay_clock(options)
+    except (Misconfigured, CannotRun) as error:
+        return _fail(error)
+    env = dict(plan_.env) | ({"RIDESTREAM_CLOCK": str(clock)} if clock else {})
+    with suppress(OSError):
+        for log in LOGS.glob("*.log"):
+            log.unlink()
+    try:
+        with _key_file(env["RIDESTREAM_JWT_KEY"]), Supervisor(lambda line: _say(console, f"! {line}")) as held:
+            held.stop_on_signals()
+            try:
+                Run(held, console, plan_, env).start(fleet)
+                held.watch()
+            except Stopped:
+                _say(console, "Stopping ...")
+    except (CannotRun, OSError) as error:
+        return _fail(error)
+    return 0
+
+
+class Run:
+    """The steps of a start, each with its line of progress."""
+
+    def __init__(self, held: Supervisor, console: Console, plan_: Plan, env: Mapping[str, str]) -> None:
+        self._held, self._console, self._plan, self._env = held, console, plan_, dict(env)
+
+    def start(self, fleet: tuple[str, ...] | None) -> None:
+        """Bring everything up in order. `fleet` is the simulator's command. Raises CannotRun, Stopped."""
+        started_s = time.monotonic()
+        self._kafka()
+        self._redis()
+        with self._step("topics") as done:
+            with task("topics", "ingest", "topics", env=self._env, log_dir=LOGS) as topics:
+                if topics.wait(TOPICS_WITHIN_S, self._held.pause) != 0:
+                    raise CannotRun(topics.epitaph())
+            done("created in Kafka")
+        # All at once: each spends most of its start importing, and the worker most of the rest in its group.
+        services = {kind.name: Service(kind, self._env, LOGS, grace_s=GRACE_S).start() for kind in SERVICES}
+        for service in services.values():
+            self._held.hold("services", service)
+        for kind, what in (
+            (INGEST, f"POST http://127.0.0.1:{self._plan.port('RIDESTREAM_INGEST_PORT')}/v1/pings"),
+            (STREAM, "one worker has all partitions"),
+            (PUSH, f"ws://127.0.0.1:{self._plan.port('RIDESTREAM_PUSH_PORT')}/v1/stream"),
+        ):
+            # The spinner has a thread, so it turns only where nothing is forked.
+            with self._step(kind.name) as done, self._console.status(f"{kind.name} is starting ..."):
+                services[kind.name].wait_ready(pause=self._held.pause)
+                done(what)
+        for service in services.values():
+            self._held.may_restart(service)
+        if fleet is not None:
+            with self._step("fleet") as done:
+                process = task("fleet", *fleet, env=self._env, log_dir=LOGS, grace_s=FLEET_GRACE_S).start()
+                self._held.hold("fleet", process, OnExit.FINISH)
+                done(" ".join(fleet))
+        address = f"http://127.0.0.1:{self._plan.port('RIDESTREAM_PUSH_HTTP_PORT')}/"
+        _say(self._console, f"\nLive map: {address}", style="bold")
+        _say(self._console, f"Ready in {time.monotonic() - started_s:.1f} s. Ctrl-C stops everything. Logs: {LOGS}/")
+
+    def _kafka(self) -> None:
+        with self._step("kafka") as done:
+            if self._plan.kafka is not None:
+                check_kafka(self._plan.kafka)
+                done(f"given, at {self._plan.kafka}")
+            else:
+                engine = self._engine(TANSU, KAFKA_PORT)
+                self._env["RIDESTREAM_KAFKA"] = engine.address
+                done(f"embedded, in memory, at {engine.address}")
+
+    def _redis(self) -> None:
+        with self._step("redis") as done:
+            if self._plan.redis is not None:
+                check_redis(self._plan.redis)
+                done("given, by RIDESTREAM_REDIS")  # its address may hold a password
+            else:
+                engine = self._engine(VALKEY, REDIS_PORT)
+                self._env["RIDESTREAM_REDIS"] = f"redis://{engine.address}/0"
+                done(f"embedded, in memory, at {engine.address}")
+
+    def _engine(self, kind: EngineKind, port: int) -> Engine:
+        engine = Engine.start(kind, LOGS, port, self._held.pause)
+        self._held.hold("engines", engine.process)
+        return engine
+
+    @contextmanager
+    def _step(self, name: str) -> Iterator[Callable[[str], None]]:
+        """A line of progress, printed when what this yields is called with what has been reached."""
+        started_s = time.monotonic()
+
+        def done(reached: str) -> None:
+            taken_s = time.monotonic() - started_s
+            _say(self._console, f"✓ {name:<7} {reached} ({taken_s:.1f} s)", style="green")
+
+        yield done
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="ridestream run",
+        description="Start Kafka, Redis, the services and a simulated fleet on this machine; print the live map's "
+        "address; run until Ctrl-C. Engines are embedded and in memory unless RIDESTREAM_KAFKA or RIDESTREAM_REDIS "
+        "names one that runs. Ports are those of docs/configuration.md.",
+    )
+    parser.add_argument("--drivers", type=int, default=200, metavar="N", help="drivers in the fleet (default: 200)")
+    parser.add_argument("--replay", type=Path, metavar="FILE", help="replay a recorded trace instead of a fleet")
+    parser.add_argument("--speed", type=float, default=60.0, metavar="X", help="speed of the replay (default: 60)")
+    parser.add_argument("--no-fleet", action="store_true", help="start no fleet: send pings yourself")
+    return parser
+
+
+def _fleet(options: argparse.Namespace) -> tuple[str, ...] | None:
+    if options.no_fleet:
+        return None
+    if options.replay is not None:
+        if not options.replay.is_file():
+            raise Misconfigured(f"--replay: there is no file {options.replay}")
+        return ("simulator", "replay", str(options.replay), "--speed", f"{options.speed:g}")
+    if options.drivers < 1:
+        raise Misconfigured("--drivers must be at least 1 (or say --no-fleet)")
+    return ("simulator", "simulate", "--drivers", str(options.drivers))
+
+
+def _replay_clock(options: argparse.Namespace) -> ReplayClock | None:
+    """The clock that every service must follow while the trace is replayed; only the simulator reads traces."""
+    if options.replay is None or options.no_fleet:
+        return None
+    command = [sys.executable, "-m", "simulator", "replay", "--print-clock", str(options.replay)]
+    answer = subprocess.run(  # noqa: S603  our own module
+        [*command, "--speed", f"{options.speed:g}"], capture_output=True, text=True, check=False
+    )
+    try:
+        clock = parse_clock(answer.stdout.strip())
+    except ValueError:
+        clock = None
+    if answer.returncode != 0 or not isinstance(clock, ReplayClock):
+        words = answer.stderr.strip().split("\n")[-1] or "it printed no clock"
+        raise Misconfigured(f"--replay: the times of {options.replay} cannot be read: {words}")
+    return dataclasses.replace(clock, wall_start_ms=time.time_ns() // 1_000_000 + REPLAY_LEAD_MS)
+
+
+def _check_ports(plan_: Plan) -> None:
+    for kind in SERVICES:
+        for variable in kind.ports:
+            if not port_is_free(plan_.port(variable)):
+                raise CannotRun(
+                    f"port {plan_.port(variable)} is in use and {kind.name} needs it: "
+                    f"end what listens there, or set {variable} to another"
+                )
+
+
+@contextmanager
+def _key_file(key: str) -> Iterator[None]:
+    HOME.mkdir(parents=True, exist_ok=True)
+    KEY_FILE.unlink(missing_ok=True)
+    with open(os.open(KEY_FILE, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
+        file.write(key)
+    try:
+        yield
+    finally:
+        KEY_FILE.unlink(missing_ok=True)
+
+
+def _say(console: Console, line: str, style: str = "") -> None:
+    with suppress(OSError):  # the terminal may be gone
+        console.print(line, style=style, markup=False)
+
+
+def _fail(error: Exception) -> int:
+    with suppress(OSError):
+        print(f"ridestream run: {error}", file=sys.stderr)
+    return 2 if isinstance(error, Misconfigured) else 1
