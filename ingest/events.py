@@ -5,7 +5,8 @@ from __future__ import annotations
 from functools import lru_cache
 
 import msgspec
-from kafka.partitioner.default import murmur2
+
+from ingest.partitioner import murmur2
 
 PINGS_TOPIC = "driver.pings"
 #: Records that stream could not decode, each with its reason in a header. They hold positions: keep retention short.
@@ -78,4 +79,4 @@ def decode_frame(value: bytes | None) -> list[Ping]:
 @lru_cache(maxsize=262_144)
 def partition_of(driver_id: str, partitions: int) -> int:
     """The partition that Kafka's default partitioner gives a record keyed by this driver (murmur2, positive, mod N)."""
-    return int(murmur2(driver_id.encode()) & 0x7FFFFFFF) % partitions
+    return (murmur2(driver_id.encode()) & 0x7FFFFFFF) % partitions
