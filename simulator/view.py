@@ -1,0 +1,121 @@
+"""What one subscription of `ridestream.v1` shows, kept the way the wire promises, with every broken promise noted. Pure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import msgspec
+
+#: So many broken promises are described; the rest are only counted.
+MOST_DESCRIBED = 20
+
+
+class SeenCar(msgspec.Struct, frozen=True, gc=False):
+    """A car as a rider is told of it. Degrees, metres, metres per second, epoch milliseconds."""
+
+    driver_id: str
+    lat: float
+    lon: float
+    fix_time_ms: int
+    age_ms: int
+    freshness: Literal["live", "stale"]
+    cell: str = ""
+    heading_deg: float | None = None
+    speed_mps: float | None = None
+    accuracy_m: float | None = None
+    vehicle_type: str = ""
+
+
+class Snapshot(msgspec.Struct, tag_field="type", tag="snapshot"):
+    sub: str
+    seq: int
+    server_time_ms: int
+    cars: list[SeenCar]
+
+
+class Update(msgspec.Struct, tag_field="type", tag="update"):
+    sub: str
+    seq: int
+    server_time_ms: int
+    enter: list[SeenCar]
+    move: list[SeenCar]
+    leave: list[str]
+
+
+@dataclass(slots=True)
+class Faults:
+    """Broken promises of the wire: how many, and the first of them in words without positions."""
+
+    count: int = 0
+    described: list[str] | None = None
+
+    def note(self, what: str) -> None:
+        self.count += 1
+        if self.described is None:
+            self.described = []
+        if len(self.described) < MOST_DESCRIBED:
+            self.described.append(what)
+
+
+class View:
+    """The cars of one subscription, by driver id."""
+
+    def __init__(self, sub: str, faults: Faults) -> None:
+        self.sub, self.faults = sub, faults
+        self.cars: dict[str, SeenCar] = {}
+        #: Sequence number of the newest message; 0 before the first snapshot.
+        self.seq = 0
+        self.server_time_ms = 0
+        self.snapshots = self.updates = 0
+        #: The newest fix ever shown of each driver, also of those who left: no car goes backwards in time.
+        self._newest_ms: dict[str, int] = {}
+
+    def show(self, snapshot: Snapshot) -> None:
+        """Replace everything. The first snapshot has sequence number 1; a later one starts again or carries on."""
+        if snapshot.seq not in (1, self.seq + 1):
+            self.faults.note(f"snapshot has seq {snapshot.seq} after {self.seq}")
+        self._hear(snapshot.seq, snapshot.server_time_ms)
+        self.snapshots += 1
+        self.cars = {}
+        for car in snapshot.cars:
+            if car.driver_id in self.cars:
+                self.faults.note(f"{car.driver_id} is twice in a snapshot")
+            self._place(car)
+
+    def change(self, update: Update) -> list[SeenCar]:
+        """Apply an update. Returns the cars that moved to a newer fix than the one shown before."""
+        if self.seq == 0:
+            self.faults.note("update before the first snapshot")
+        elif update.seq != self.seq + 1:
+            self.faults.note(f"update has seq {update.seq} after {self.seq}")
+        self._hear(update.seq, update.server_time_ms)
+        self.updates += 1
+        for driver_id in update.leave:
+            if self.cars.pop(driver_id, None) is None:
+                self.faults.note(f"{driver_id} left but was not there")
+        for car in update.enter:
+            if car.driver_id in self.cars:
+                self.faults.note(f"{car.driver_id} entered but was there")
+            self._place(car)
+        moved = []
+        for car in update.move:
+            before = self.cars.get(car.driver_id)
+            if before is None:
+                self.faults.note(f"{car.driver_id} moved but was not there")
+            elif car.fix_time_ms > before.fix_time_ms:
+                moved.append(car)
+            self._place(car)
+        return moved
+
+    def _hear(self, seq: int, server_time_ms: int) -> None:
+        if server_time_ms < self.server_time_ms:
+            self.faults.note("server_time_ms went backwards")
+        self.seq, self.server_time_ms = seq, server_time_ms
+
+    def _place(self, car: SeenCar) -> None:
+        newest_ms = self._newest_ms.get(car.driver_id, car.fix_time_ms)
+        if car.fix_time_ms < newest_ms:
+            self.faults.note(f"{car.driver_id} went backwards by {newest_ms - car.fix_time_ms} ms")
+        self._newest_ms[car.driver_id] = max(newest_ms, car.fix_time_ms)
+        self.cars[car.driver_id] = car
