@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 from collections import OrderedDict
 from dataclasses import dataclass
 
@@ -45,7 +46,7 @@ class Verifier:
 
     def verify(self, token: str, now_s: float) -> Principal:
         """Return the principal of `token` at wall time `now_s` (epoch seconds). Raises TokenRefused."""
-        digest = hashlib.blake2b(token.encode(), digest_size=16).digest()
+        digest = hashlib.blake2b(token.encode(errors="surrogatepass"), digest_size=16).digest()
         cached = self._cache.get(digest)
         if cached is not None and now_s < cached[0]:
             return cached[1]
@@ -64,11 +65,11 @@ class Verifier:
                 audience=self._audience,
                 options={"require": ["exp", "aud", "sub"], "verify_exp": False, "verify_nbf": False},
             )
-            subject, scope, expires_at_s = claims["sub"], claims.get("scope", ""), float(claims["exp"])
-            starts_at_s = float(claims.get("nbf", 0))
+            subject, scope = claims["sub"], claims.get("scope", "")
+            expires_at_s, starts_at_s = _seconds(claims["exp"]), _seconds(claims.get("nbf", 0))
         except jwt.InvalidTokenError as error:
             raise TokenRefused(f"token refused: {error}") from None
-        except (TypeError, ValueError):
+        except (TypeError, ValueError, OverflowError):
             raise TokenRefused("token refused: exp and nbf must be numbers") from None
         if expires_at_s + LEEWAY_S <= now_s:
             raise TokenRefused("token refused: it has expired")
@@ -77,6 +78,13 @@ class Verifier:
         if not isinstance(subject, str) or not subject or not isinstance(scope, str):
             raise TokenRefused("token refused: sub and scope must be strings")
         return Principal(subject, frozenset(scope.split()), expires_at_s)
+
+
+def _seconds(claim: object) -> float:
+    """A NumericDate of RFC 7519. Not a number in a string, and not NaN: no time would ever be past it."""
+    if not isinstance(claim, int | float) or not math.isfinite(claim):
+        raise ValueError
+    return float(claim)
 
 
 def mint(key: str, algorithm: str, audience: str, subject: str, scopes: str, now_s: float, lifetime_s: float) -> str:
