@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -23,6 +24,8 @@ HOST = "127.0.0.1"
 PICKED_PORTS = range(20_000, 32_000)
 #: Tansu listens after 0.1 s and Valkey after 0.02 s; Apache Kafka needs about 5 s on a busy machine.
 READY_WITHIN_S = 30.0
+#: On a port that others use by default, what answers may be theirs while ours, which could not bind, is still ending.
+SETTLED_S = 0.3
 #: Somebody else may take a port between our look and the engine's bind; then another is tried.
 ATTEMPTS = 5
 
@@ -156,7 +159,11 @@ class Engine:
             wanted = port if attempt == 0 and port is not None and port_is_free(port, reuse=False) else free_port()
             process = Process(kind.name, kind.command(wanted), log_dir / f"{kind.name}.log").start()
             try:
-                process.wait_until(lambda at=wanted: kind.answers(HOST, at), READY_WITHIN_S, pause)  # type: ignore[misc]
+                answers = partial(kind.answers, HOST, wanted)
+                process.wait_until(answers, READY_WITHIN_S, pause)
+                if wanted == port:
+                    pause(SETTLED_S)
+                    process.wait_until(answers, READY_WITHIN_S, pause)
                 return cls(kind, wanted, process)
             except ProcessFailed:
                 process.stop()
