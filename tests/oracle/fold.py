@@ -16,6 +16,8 @@ MAX_SPEED_MPS = 55.0
 #: The index looks no further back than this many fixes of a driver.
 KEPT_FIXES = 4
 CELL_RESOLUTION = 9
+#: Relative. Two ways to write the haversine in doubles differ by up to 1e-12 over some hundred metres.
+RIM_HAIR = 1e-11
 
 
 class Shown(NamedTuple):
@@ -94,7 +96,10 @@ def verdicts(fixes: list[Fix]) -> Verdicts:
     )
 
 
-def nearby(index: dict[str, Shown], lat: float, lon: float, radius_m: float, limit: int) -> list[str]:
-    """The drivers within `radius_m` of a place, nearest first, at most `limit`: every driver is measured."""
+def nearby(index: dict[str, Shown], lat: float, lon: float, radius_m: float) -> list[str]:
+    """The drivers within `radius_m` of a place, nearest first: every driver is measured.
+
+    A car exactly on the rim is inside. What is measured twice differs in the last bits, so a hair is granted.
+    """
     measured = [(haversine_m(lat, lon, shown.lat, shown.lon), driver_id) for driver_id, shown in index.items()]
-    return [driver_id for distance_m, driver_id in sorted(measured) if distance_m <= radius_m][:limit]
+    return [driver_id for distance_m, driver_id in sorted(measured) if distance_m <= radius_m * (1 + RIM_HAIR)]

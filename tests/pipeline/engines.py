@@ -33,11 +33,10 @@ def _redis_7(port: int) -> list[str]:
 EMBEDDED = EnginePair("embedded", lambda _: TANSU, VALKEY)
 APACHE = EnginePair("apache", apache_kafka, EngineKind("redis", _redis_7, redis_answers))
 
+ENGINE_PAIRS = [pytest.param(EMBEDDED, id="embedded"), pytest.param(APACHE, id="apache", marks=pytest.mark.apache)]
 #: `@on_both_engines` runs a test, which takes `pair: EnginePair`, on the embedded engines, and under `-m apache` on
 #: the real ones.
-on_both_engines = pytest.mark.parametrize(
-    "pair", [pytest.param(EMBEDDED, id="embedded"), pytest.param(APACHE, id="apache", marks=pytest.mark.apache)]
-)
+on_both_engines = pytest.mark.parametrize("pair", ENGINE_PAIRS)
 
 
 def skip_or_fail_without_apache() -> None:
