@@ -34,6 +34,20 @@ class PushSettings(RedisSettings, ClockSettings, IdentitySettings, FreshnessSett
         bool,
         Field(description="Hand the live map's visitors short-lived rider tokens (needs HS256); off in production."),
     ] = False
+    map_geojson: Annotated[
+        str,
+        Field(
+            description="Base map of the live map, .geojson or .geojson.gz as python -m push.basemap makes it; "
+            "empty: Manhattan, which comes with the package."
+        ),
+    ] = ""
+    map_center: Annotated[
+        str,
+        Field(
+            pattern=r"^-?\d{1,2}(\.\d+)?,-?\d{1,3}(\.\d+)?$",
+            description="Where the live map opens, as lat,lon in degrees.",
+        ),
+    ] = "40.7549,-73.9840"
     tick_ms: Annotated[
         float, Field(gt=0, le=1_000, description="Shortest time between two updates of one subscription.")
     ] = 20.0

@@ -1,0 +1,45 @@
+// The ground: land, park, streets and names from one GeoJSON file, on Leaflet's canvas.
+
+/** Line widths in pixels at zoom 14; they grow by half per zoom level, as a street does, but more gently. */
+const ROADS = {
+  minor: { color: "#2a3f52", weight: 1.1 },
+  medium: { color: "#375067", weight: 1.9 },
+  major: { color: "#43607a", weight: 2.5 },
+};
+const ORDER = ["land", "park", "minor", "medium", "major"];
+const LAND = { fillColor: "#152636", fillOpacity: 1, color: "#294052", weight: 1.2 };
+const PARK = { fillColor: "#163229", fillOpacity: 1, weight: 0, stroke: false };
+
+export async function addBaseMap(map, url) {
+  const response = await fetch(url);
+  if (!response.ok) throw new Error(`base map: HTTP ${response.status}`);
+  const document_ = await response.json();
+  map.createPane("ground").style.zIndex = 300;
+  map.createPane("names").style.zIndex = 460;
+  map.getPane("names").style.pointerEvents = "none";
+  const renderer = L.canvas({ pane: "ground", padding: 0.6 });
+  const classOf = (feature) => feature.properties?.class ?? "minor";
+  const shapes = document_.features.filter((feature) => classOf(feature) !== "label");
+  shapes.sort((a, b) => ORDER.indexOf(classOf(a)) - ORDER.indexOf(classOf(b)));
+  const ground = L.geoJSON(shapes, {
+    renderer, pane: "ground", interactive: false, style: (feature) => styleOf(classOf(feature), map.getZoom()),
+  }).addTo(map);
+  map.on("zoomend", () => ground.setStyle((feature) => styleOf(classOf(feature), map.getZoom())));
+  for (const feature of document_.features) if (classOf(feature) === "label") addName(map, feature);
+  return document_.attribution ?? "";
+}
+
+function styleOf(name, zoom) {
+  if (name === "land") return LAND;
+  if (name === "park") return PARK;
+  const { color, weight } = ROADS[name] ?? ROADS.minor;
+  return { color, weight: weight * 1.42 ** (zoom - 14), opacity: 1, fill: false };
+}
+
+function addName(map, { geometry, properties }) {
+  const element = document.createElement("span");
+  element.textContent = properties.name;
+  const icon = L.divIcon({ className: `name name-${properties.kind ?? "place"}`, html: element, iconSize: [0, 0] });
+  const [lon, lat] = geometry.coordinates;
+  L.marker([lat, lon], { icon, pane: "names", interactive: false, keyboard: false }).addTo(map);
+}

@@ -1,0 +1,113 @@
+// How a vehicle looks from above, by type and freshness: drawn once per look, then only stamped and turned.
+
+/** Fleet Engine's categories, in the order of the legend. Shape and colour both tell the type. */
+export const TYPES = {
+  TAXI: { name: "Taxi", color: "#ffc24b" },
+  AUTO: { name: "Car", color: "#5cc8ff" },
+  TRUCK: { name: "Truck", color: "#ff8f6b" },
+  TWO_WHEELER: { name: "Two-wheeler", color: "#8ce08a" },
+  BICYCLE: { name: "Bicycle", color: "#c9a6ff" },
+  PEDESTRIAN: { name: "On foot", color: "#ff9fc8" },
+  "": { name: "Unknown type", color: "#b8c7d6" },
+};
+const STALE = "#93a1ae";
+const INK = "#0a141d";
+/** Half the side of a sprite, in CSS pixels at scale 1. */
+export const HALF = 16;
+
+export const typeOf = (type) => TYPES[type] ?? TYPES[""];
+
+const sprites = new Map();
+
+/** A canvas with the vehicle pointing north; `directed` is false where the heading is not known. */
+export function sprite(type, stale, directed, scale) {
+  const key = `${type}|${stale}|${directed}|${scale}`;
+  let canvas = sprites.get(key);
+  if (!canvas) {
+    canvas = document.createElement("canvas");
+    canvas.width = canvas.height = Math.ceil(2 * HALF * scale);
+    const context = canvas.getContext("2d");
+    context.scale(scale, scale);
+    context.translate(HALF, HALF);
+    draw(context, type in TYPES ? type : "", stale, directed);
+    if (sprites.size > 400) sprites.clear();
+    sprites.set(key, canvas);
+  }
+  return canvas;
+}
+
+function draw(context, type, stale, directed) {
+  const { color } = TYPES[type];
+  const body = new Path2D();
+  const details = [];
+  if (!directed) body.arc(0, 0, 5.5, 0, 7);
+  else if (type === "TAXI" || type === "AUTO") {
+    body.roundRect(-4.5, -8.5, 9, 17, 3.6);
+    details.push(trapezoid(-3.3, -4.6, 6.6, 3.2, 0.9), trapezoid(-3, 6.4, 6, -2.2, 0.6));
+    if (type === "TAXI") details.push(box(-2.2, -0.4, 4.4, 1.9));
+  } else if (type === "TRUCK") {
+    body.roundRect(-4.6, -10.5, 9.2, 5.6, 2);
+    body.roundRect(-5, -4.2, 10, 14.7, 1.4);
+    details.push(box(-3.2, -9, 6.4, 1.8));
+  } else if (type === "TWO_WHEELER") {
+    body.roundRect(-2.3, -8, 4.6, 16, 2.3);
+    body.roundRect(-5, -4.6, 10, 2.2, 1.1);
+    details.push(box(-1.2, 0.4, 2.4, 4.4));
+  } else if (type === "BICYCLE") {
+    body.roundRect(-1.3, -8.5, 2.6, 7, 1.3);
+    body.roundRect(-1.3, 1.5, 2.6, 7, 1.3);
+    body.roundRect(-4.4, -3.2, 8.8, 1.9, 0.9);
+    body.arc(0, 0.6, 2.5, 0, 7);
+  } else if (type === "PEDESTRIAN") {
+    body.arc(0, 1, 4.2, 0, 7);
+    body.moveTo(0, -7.5);
+    body.lineTo(3, -3.2);
+    body.lineTo(-3, -3.2);
+    body.closePath();
+  } else {
+    body.moveTo(0, -8.5);
+    body.lineTo(6, 7);
+    body.lineTo(0, 3.8);
+    body.lineTo(-6, 7);
+    body.closePath();
+  }
+  context.lineJoin = "round";
+  if (stale) {
+    // Hollow, grey and dashed: no colour, so that nobody takes it for a car that is there now.
+    context.fillStyle = "rgb(16 27 38 / 0.85)";
+    context.fill(body);
+    context.setLineDash([2.4, 1.8]);
+    context.strokeStyle = STALE;
+    context.lineWidth = 1.3;
+    context.stroke(body);
+    return;
+  }
+  context.shadowColor = color;
+  context.shadowBlur = 7 * context.getTransform().a;
+  context.strokeStyle = INK;
+  context.lineWidth = 2.4;
+  context.stroke(body);
+  context.fillStyle = color;
+  context.fill(body);
+  context.shadowBlur = 0;
+  context.fillStyle = INK;
+  context.globalAlpha = 0.72;
+  for (const detail of details) context.fill(detail);
+}
+
+function box(x, y, width, height) {
+  const path = new Path2D();
+  path.roundRect(x, y, width, height, 0.6);
+  return path;
+}
+
+/** A window: `inset` narrower at its far side; a negative height opens the other way. */
+function trapezoid(x, y, width, height, inset) {
+  const path = new Path2D();
+  path.moveTo(x, y);
+  path.lineTo(x + width, y);
+  path.lineTo(x + width - inset, y + height);
+  path.lineTo(x + inset, y + height);
+  path.closePath();
+  return path;
+}
