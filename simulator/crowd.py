@@ -34,7 +34,7 @@ class Crowd:
     ) -> None:
         self._url, self._bearer, self._places, self._departures = url, bearer, places, departures
         # Each rider has a generator of its own: what they draw must not depend on the network's timing.
-        self._randoms = [Random(random.getrandbits(64)) for _ in range(riders)]
+        self._randoms = [Random(random.getrandbits(64)) for _ in range(riders)]  # noqa: S311 - seeded on purpose
         self.latency_ms = Latencies()
         self.faults = Faults()
         self.connected = self.reconnects = self.updates = self.snapshots = 0

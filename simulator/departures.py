@@ -15,7 +15,7 @@ class Departures:
         self._left_s: dict[tuple[str, int], float] = {}
 
     def note(self, fixes: Iterable[Fix], now_s: float) -> None:
-        """These fixes set out at monotonic time `now_s`. The first departure of a fix counts; the oldest are forgotten."""
+        """These fixes set out at monotonic time `now_s`. A repeated fix keeps its first; the oldest are forgotten."""
         for fix in fixes:
             self._left_s.setdefault((fix.driver_id, fix.fix_time_ms), now_s)
         while len(self._left_s) > MOST_REMEMBERED:

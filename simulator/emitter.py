@@ -82,9 +82,9 @@ class Emitter:
             self._work[lane].set()
             self.tally.sent += 1
 
-    async def room(self) -> None:
-        """Wait until fewer than MOST_WAITING fixes wait for a verdict. Raises Denied."""
-        while self.tally.unacknowledged >= MOST_WAITING and self.denied is None:
+    async def room(self, most_waiting: int = MOST_WAITING) -> None:
+        """Wait until fewer than `most_waiting` fixes wait for a verdict. Raises Denied."""
+        while self.tally.unacknowledged >= most_waiting and self.denied is None:
             await self._next_progress()
         if self.denied is not None:
             raise Denied(self.denied)

@@ -41,16 +41,22 @@ class Driver:
 
 
 class Fleet:
-    """`drivers` cars that report every `interval_ms`, the first fixes within one interval of `start_ms`."""
+    """`drivers` cars that report every `interval_ms`, once `begin` has said when that starts."""
 
-    def __init__(self, roads: RoadNetwork, drivers: int, random: Random, start_ms: int, interval_ms: int) -> None:
+    def __init__(self, roads: RoadNetwork, drivers: int, random: Random, interval_ms: int) -> None:
         if drivers < 1 or interval_ms < PHASE_MS:
             raise ValueError(f"a fleet needs at least one driver and an interval of at least {PHASE_MS} ms")
         self._roads, self._random, self._interval_ms = roads, random, interval_ms
-        self.drivers = [self._hire(number, start_ms) for number in range(drivers)]
+        self.drivers = [self._hire(number) for number in range(drivers)]
         phases = interval_ms // PHASE_MS
-        self._due = [(start_ms + random.randrange(phases) * PHASE_MS, number) for number in range(drivers)]
+        self._due = [(random.randrange(phases) * PHASE_MS, number) for number in range(drivers)]
         heapify(self._due)
+
+    def begin(self, start_ms: int) -> None:
+        """Start work at `start_ms`; each driver's first fix is within one interval of it. To be called once."""
+        self._due = [(at_ms + start_ms, number) for at_ms, number in self._due]
+        for driver in self.drivers:
+            driver.last_ms += start_ms
 
     @property
     def next_due_ms(self) -> int:
@@ -66,7 +72,7 @@ class Fleet:
             heapreplace(self._due, (at_ms + self._interval_ms, number))
         return fixes
 
-    def _hire(self, number: int, start_ms: int) -> Driver:
+    def _hire(self, number: int) -> Driver:
         random = self._random
         draw = random.random()
         for share, vehicle_type, slow, brisk in VEHICLES:  # noqa: B007 - the last row takes what rounding leaves
@@ -75,7 +81,7 @@ class Fleet:
             draw -= share
         car = Car(self._roads, random.randrange(len(self._roads.positions)), random.uniform(slow, brisk))
         # Ids come from the seed and carry the number: no two drivers of one fleet share one.
-        driver = Driver(f"sim-{random.getrandbits(32):08x}-{number}", vehicle_type, car, Receiver(random), start_ms)
+        driver = Driver(f"sim-{random.getrandbits(32):08x}-{number}", vehicle_type, car, Receiver(random), 0)
         # Everybody is somewhere in the middle of a day's work.
         self._work(driver, random.uniform(0.0, 300.0))
         return driver

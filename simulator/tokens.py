@@ -44,3 +44,13 @@ def fleet_bearer(given: str, key: str, algorithm: str) -> Bearer:
 
 def rider_bearer(given: str, key: str, algorithm: str, rider: str) -> Bearer:
     return Bearer(given, key, algorithm, "rider", rider, "rider")
+
+
+def local_key() -> str:
+    """The key of the `ridestream run` that was started in this folder; empty when there is none."""
+    from infra.local.run import KEY_FILE
+
+    try:
+        return KEY_FILE.read_text()
+    except OSError:
+        return ""

@@ -1,4 +1,4 @@
-"""What one subscription of `ridestream.v1` shows, kept the way the wire promises, with every broken promise noted. Pure."""
+"""What one subscription of `ridestream.v1` shows, and every promise of the wire that was broken in it. Pure."""
 
 from __future__ import annotations
 

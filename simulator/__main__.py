@@ -1,0 +1,152 @@
+"""`python -m simulator simulate | replay`: both ends of the system, a fleet of drivers and riders who watch it."""
+
+from __future__ import annotations
+
+import argparse
+import gzip
+import io
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from random import Random
+
+import uvloop
+
+from infra.settings import SettingsError, load
+from simulator.clocks import NoIngest, WrongClock
+from simulator.fleet import PHASE_MS, Fleet
+from simulator.options import parser
+from simulator.replay import Plan, replay, setting
+from simulator.report import FAILED, INTERRUPTED, OK, USAGE
+from simulator.roads import RoadNetwork, RoadsError, load_manhattan, load_network, open_table
+from simulator.run import Manner, Wires
+from simulator.settings import SimulatorSettings
+from simulator.simulate import rehearse, simulate
+from simulator.tokens import fleet_bearer, local_key, rider_bearer
+from simulator.trace import ALIASES, Recording, TraceError, read_trace, time_ms
+
+
+class BadUsage(Exception):
+    """The options do not make sense together; the message says which."""
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Parse, run, and return the exit code."""
+    options = parser().parse_args(argv)
+    try:
+        return _simulate(options) if options.verb == "simulate" else _replay(options)
+    except (BadUsage, NoIngest, WrongClock, RoadsError, TraceError, SettingsError) as error:
+        print(f"ridestream {options.verb}: {error}", file=sys.stderr)
+        return USAGE
+    except OSError as error:
+        print(f"ridestream {options.verb}: {error.filename or ''}: {error.strerror or error}", file=sys.stderr)
+        return USAGE if error.filename else FAILED
+    except KeyboardInterrupt:
+        return INTERRUPTED
+
+
+def _simulate(options: argparse.Namespace) -> int:
+    if options.dry_run and not (options.record and options.duration_s and options.start):
+        raise BadUsage("--dry-run needs --record, --duration-s and --start")
+    if options.start and not options.dry_run:
+        raise BadUsage("--start is for --dry-run; a fleet that posts drives now")
+    interval_ms = round(options.interval_s * 1_000)
+    if interval_ms < PHASE_MS:
+        raise BadUsage(f"--interval-s is at least {PHASE_MS / 1_000:g}")
+    manner, wires = (None, None) if options.dry_run else (_manner(options), _wires(options))
+    roads: RoadNetwork = load_network(*options.roads) if options.roads else load_manhattan()
+    # The one source of chance; everything that needs some is handed it, or a generator seeded from it.
+    random = Random(options.seed)  # noqa: S311 - a simulation must repeat
+    fleet = Fleet(roads, options.drivers, random, interval_ms)
+    with _recording(options.record) as recording:
+        if manner is None or wires is None:
+            assert recording is not None
+            recorded = rehearse(fleet, _time(options.start), options.duration_s, recording)
+            print(f"recorded {recorded:,} fixes of {options.drivers:,} drivers in {options.record}")
+            return OK
+        return uvloop.run(simulate(roads, fleet, random, options.duration_s, wires, manner, recording, options.wait_s))
+
+
+def _replay(options: argparse.Namespace) -> int:
+    if options.restamp and (options.max or options.speed not in (None, 1.0)):
+        raise BadUsage("--restamp replays at the trace's own speed; leave out --speed and --max")
+    if options.shuffle is not None and not options.max:
+        raise BadUsage("--shuffle needs --max: fixes that wait for their time go in its order")
+    with open_table(options.file) as lines:
+        try:
+            trace = read_trace(lines, _columns(options.column), options.skip_bad_rows)
+        except TraceError as error:
+            raise TraceError(f"{options.file.name}: {error}") from None
+        except (UnicodeDecodeError, EOFError, gzip.BadGzipFile):
+            raise TraceError(f"{options.file.name}: neither a CSV in UTF-8 nor a whole gzip of one") from None
+    plan = Plan(options.speed, options.max, options.restamp, options.shuffle, options.repeat, options.start_in)
+    if options.print_clock:
+        print(setting(trace, plan))
+        return OK
+    if trace.skipped and not options.quiet:
+        print(f"{options.file.name}: left out {trace.skipped:,} rows that could not be read", file=sys.stderr)
+    random = Random(0)  # noqa: S311 - only backoff and where riders stand
+    code: int = uvloop.run(replay(trace, plan, random, _wires(options), _manner(options), options.wait_s))
+    return code
+
+
+def _wires(options: argparse.Namespace) -> Wires:
+    settings = load(SimulatorSettings)
+    key, algorithm = settings.jwt_key or local_key(), settings.jwt_algorithm
+    try:
+        fleet = fleet_bearer(options.token or settings.fleet_token, key, algorithm)
+        riders = [
+            rider_bearer(settings.rider_token, key, algorithm, f"simulator-rider-{number}")
+            for number in range(options.riders)
+        ]
+    except ValueError as error:
+        raise BadUsage(str(error)) from None
+    ingest_url = (options.url or settings.posts_to()).rstrip("/")
+    stream_url = options.stream_url or settings.watches_at()
+    if not ingest_url.startswith(("http://", "https://")):
+        raise BadUsage("--url must start with http:// or https://")
+    if not stream_url.startswith(("ws://", "wss://")):
+        raise BadUsage("--stream-url must start with ws:// or wss://")
+    return Wires(ingest_url, stream_url, fleet, lambda number: riders[number]())
+
+
+def _manner(options: argparse.Namespace) -> Manner:
+    if options.post_max > 1_000:
+        raise BadUsage("--post-max is at most 1000, as ingest takes")
+    return Manner(options.connections, options.post_max, options.riders, options.json, options.quiet)
+
+
+def _columns(pairs: list[str]) -> dict[str, str]:
+    columns = dict(pair.partition("=")[::2] for pair in pairs)
+    if not all(columns.values()) or not columns.keys() <= ALIASES.keys():
+        raise BadUsage(f"--column takes FIELD=NAME, with FIELD one of {', '.join(ALIASES)}")
+    return columns
+
+
+@contextmanager
+def _recording(path: Path | None) -> Iterator[Recording | None]:
+    if path is None:
+        yield None
+    elif path.suffix == ".gz":
+        # No name and no time in the header: the bytes depend on the fixes only.
+        with (
+            path.open("wb") as raw,
+            gzip.GzipFile("", "wb", fileobj=raw, mtime=0) as zipped,
+            io.TextIOWrapper(zipped, encoding="utf-8", newline="") as file,
+        ):
+            yield Recording(file)
+    else:
+        with path.open("w", encoding="utf-8", newline="") as file:
+            yield Recording(file)
+
+
+def _time(text: str) -> int:
+    try:
+        return time_ms(text)
+    except ValueError:
+        raise BadUsage("--start takes ISO 8601 (2026-01-01T08:00:00Z) or epoch seconds or milliseconds") from None
+
+
+if __name__ == "__main__":
+    sys.exit(main())
