@@ -41,7 +41,7 @@ class Rider(threading.Thread):
         self.faults: list[str] = []
         #: (wall seconds, server_time_ms, driver_id, fix_time_ms) of every entered or moved car, in order of arrival.
         self.arrivals: list[tuple[float, int, str, int]] = []
-        self.connections = self.snapshots = self.updates = 0
+        self.connections = self.snapshots = self.updates = self.received_bytes = 0
         self._newest: dict[str, int] = {}
         self._seq = 0
         self._closing = threading.Event()
@@ -75,6 +75,7 @@ class Rider(threading.Thread):
                     self.connections += 1
                     connection.send(json.dumps(self._subscribe))
                     for text in connection:
+                        self.received_bytes += len(text)
                         self._take(json.loads(text))
             except (ConnectionClosed, InvalidHandshake, OSError, TimeoutError):
                 pass

@@ -14,8 +14,8 @@ from tests.oracle.trace import PORTO, Fix, expected_counts, read_trace, trace_pa
 from tests.pipeline import counters
 from tests.pipeline.engines import ENGINE_PAIRS
 from tests.pipeline.places import Place, places
-from tests.pipeline.rider import Rider
 from tests.pipeline.polling import until
+from tests.pipeline.rider import Rider
 from tests.pipeline.system import System, assert_no_positions_in, replay_clock
 
 SPEED = 600.0
