@@ -9,8 +9,7 @@ import signal
 import socket
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 
@@ -19,24 +18,7 @@ import pytest
 from infra.local.engines import HOST, Engines, free_port
 from infra.local.services import free_ports
 from tests.infra import standins
-
-DEADLINE_S = 40.0
-
-
-def eventually(condition: Callable[[], object], what: str) -> None:
-    deadline = time.monotonic() + DEADLINE_S
-    while not condition():
-        assert time.monotonic() < deadline, f"waited {DEADLINE_S:g} s for {what}"
-        time.sleep(0.05)
-
-
-def runs(pid: int) -> bool:
-    """Whether a process runs: a zombie, which waits for its reaper, does not."""
-    try:
-        state = subprocess.run(["ps", "-o", "stat=", "-p", str(pid)], capture_output=True, text=True, check=False)
-    except FileNotFoundError:  # pragma: no cover
-        pytest.skip("no ps")
-    return state.stdout.strip()[:1] not in ("", "Z")
+from tests.infra.observing import DEADLINE_S, eventually, runs
 
 
 class Operator:

@@ -1,0 +1,22 @@
+"""What a test sees of processes from outside: conditions with a deadline, and whether a process runs."""
+
+from __future__ import annotations
+
+import subprocess
+import time
+from collections.abc import Callable
+
+DEADLINE_S = 40.0
+
+
+def eventually(condition: Callable[[], object], what: str) -> None:
+    deadline = time.monotonic() + DEADLINE_S
+    while not condition():
+        assert time.monotonic() < deadline, f"waited {DEADLINE_S:g} s for {what}"
+        time.sleep(0.05)
+
+
+def runs(pid: int) -> bool:
+    """Whether a process runs: a zombie, which waits for its reaper, does not."""
+    state = subprocess.run(["ps", "-o", "stat=", "-p", str(pid)], capture_output=True, text=True, check=False)
+    return state.stdout.strip()[:1] not in ("", "Z")
