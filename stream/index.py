@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import redis.asyncio
-from redis.exceptions import NoScriptError
 
 from stream.channels import (
     Car,
@@ -20,15 +19,27 @@ from stream.channels import (
     pack_car,
     unpack_car,
 )
+from stream.regions import RegionChange as RegionChange
+from stream.scripts import Call, Scripts
 
 #: A region nobody writes to any more disappears after this long (wall clock), so that a city that was closed
 #: does not stay in Redis for ever. Far above any `gone_after_ms`: it never hides a driver.
 REGION_TTL_MS = 7 * 24 * 3_600_000
 
+#: `unpack` is bounded by Lua's C stack (8,000 values); a rewritten region may hold more drivers than that.
+_SLICES = """
+local function in_slices(first, last, call)
+  for i = first, last, 4000 do call(unpack(ARGV, i, math.min(i + 3999, last))) end
+end
+"""
+
 # KEYS drivers, meta · ARGV channel, epoch candidate, fence field ('' for none), fence, ttl_ms, body, number of cars,
 # (driver, car)*, drivers to remove* · returns {seq, epoch}, or {0, 0} when the fence says it was applied already.
-# One script is one atomic step: write, sequence and publish cannot be seen apart.
-APPLY = """
+# One script is one atomic step: write, sequence and publish cannot be seen apart. A call that changes nothing (all
+# removals of drivers who are not there) does not count and is not published.
+APPLY = (
+    _SLICES
+    + """
 local meta = KEYS[2]
 if ARGV[3] ~= '' then
   local applied = redis.call('HGET', meta, ARGV[3])
@@ -37,8 +48,14 @@ if ARGV[3] ~= '' then
 end
 local cars = tonumber(ARGV[7])
 local first_removal = 8 + 2 * cars
-if cars > 0 then redis.call('HSET', KEYS[1], unpack(ARGV, 8, first_removal - 1)) end
-if #ARGV >= first_removal then redis.call('HDEL', KEYS[1], unpack(ARGV, first_removal, #ARGV)) end
+local removed = 0
+in_slices(8, first_removal - 1, function(...) redis.call('HSET', KEYS[1], ...) end)
+in_slices(first_removal, #ARGV, function(...) removed = removed + redis.call('HDEL', KEYS[1], ...) end)
+if cars == 0 and removed == 0 then
+  redis.call('PEXPIRE', meta, ARGV[5])
+  local at = redis.call('HMGET', meta, 'seq', 'epoch')
+  return {tonumber(at[1] or '0'), tonumber(at[2] or '0')}
+end
 local seq = redis.call('HINCRBY', meta, 'seq', 1)
 if seq == 1 then redis.call('HSET', meta, 'epoch', ARGV[2]) end
 local epoch = redis.call('HGET', meta, 'epoch')
@@ -47,8 +64,9 @@ redis.call('PEXPIRE', meta, ARGV[5])
 redis.call('SPUBLISH', ARGV[1], struct.pack('>dd', tonumber(epoch), seq) .. ARGV[6])
 return {seq, tonumber(epoch)}
 """
+)
 
-# that one, and publishes if any was removed. A worker that lost its partition so never removes a fresh car; readers
+# KEYS drivers, meta · ARGV channel, body, (driver, car)* · removes each driver whose stored car is byte for byte
 # that one, and publishes if any was removed. So a worker that lost its partition never removes a fresh car; readers
 # are safe from the body naming one that stayed, because a removal never beats a newer fix.
 EVICT = """
@@ -71,12 +89,15 @@ return {tonumber(meta[1] or '0'), tonumber(meta[2] or '0'), redis.call('HGETALL'
 """
 
 
-@dataclass(slots=True)
-class RegionChange:
-    """What one frame does to one region: cars to set, and drivers who left with the fix that took them away."""
+@dataclass(frozen=True, slots=True)
+class RegionWrite:
+    """One script call: a region's change, the epoch it gets if it is new, and the fence that makes it once only."""
 
-    cars: dict[str, Car] = field(default_factory=dict)
-    removals: dict[str, Removal] = field(default_factory=dict)
+    region: int
+    change: RegionChange
+    epoch: int
+    fence_field: str
+    fence: int
 
 
 class DriverIndex:
@@ -84,23 +105,7 @@ class DriverIndex:
 
     def __init__(self, client: redis.asyncio.Redis) -> None:
         self._redis = client
-        self._sha: dict[str, str] = {}
-
-    async def _run(self, script: str, calls: Sequence[tuple[list[str], list[Any]]]) -> list[Any]:
-        """Run one script per (keys, args) in one round trip; a Redis that lost its scripts is given them again."""
-        for attempt in (1, 2):
-            if script not in self._sha:
-                self._sha[script] = await self._redis.script_load(script)
-            pipeline = self._redis.pipeline(transaction=False)
-            for keys, args in calls:
-                pipeline.evalsha(self._sha[script], len(keys), *keys, *args)
-            try:
-                return list(await pipeline.execute())
-            except NoScriptError:
-                del self._sha[script]
-                if attempt == 2:
-                    raise
-        raise AssertionError("unreachable")
+        self._scripts = Scripts(client)
 
     async def apply(
         self, changes: Mapping[int, RegionChange], epoch: int, fence_field: str, fence: int
@@ -111,27 +116,35 @@ class DriverIndex:
         that is not a frame) and `fence` grows with each frame: a frame that a region has seen is not applied to it
         again. Returns region -> (seq, epoch), (0, 0) where it was seen.
         """
-        replies = await self._run(
-            APPLY,
-            [
-                ([drivers_key(region), meta_key(region)], _apply_args(region, change, epoch, fence_field, fence))
-                for region, change in changes.items()
-            ],
+        return await self.write(
+            [RegionWrite(region, change, epoch, fence_field, fence) for region, change in changes.items()]
         )
-        return {region: (int(seq), int(at)) for region, (seq, at) in zip(changes, replies, strict=True)}
+
+    async def write(self, writes: Sequence[RegionWrite]) -> dict[int, tuple[int, int]]:
+        """`apply` for the changes of several partitions, and for a region more than once, in the order given."""
+        replies = await self._scripts.run(
+            APPLY, [([drivers_key(write.region), meta_key(write.region)], _apply_args(write)) for write in writes]
+        )
+        return {write.region: (int(seq), int(at)) for write, (seq, at) in zip(writes, replies, strict=True)}
 
     async def evict(self, region: int, cars: Sequence[Car]) -> int:
         """Remove these cars from a region if they are still exactly these. Returns how many went."""
-        removals = [Removal(car.driver_id, car.fix_time_ms) for car in cars]
-        args: list[Any] = [channel_of(region), pack_body([], removals)]
-        for car in cars:
-            args += (car.driver_id, pack_car(car))
-        (gone,) = await self._run(EVICT, [([drivers_key(region), meta_key(region)], args)])
-        return int(gone)
+        return await self.evict_all({region: cars})
+
+    async def evict_all(self, cars: Mapping[int, Sequence[Car]]) -> int:
+        """`evict` in several regions, in one round trip."""
+        calls: list[Call] = []
+        for region, leaving in cars.items():
+            removals = [Removal(car.driver_id, car.fix_time_ms) for car in leaving]
+            args: list[Any] = [channel_of(region), pack_body([], removals)]
+            for car in leaving:
+                args += (car.driver_id, pack_car(car))
+            calls.append(([drivers_key(region), meta_key(region)], args))
+        return sum(int(gone) for gone in await self._scripts.run(EVICT, calls))
 
     async def snapshot(self, region: int) -> RegionSnapshot:
         """A region as of one moment, with the sequence number that moment has."""
-        ((epoch, seq, flat),) = await self._run(SNAPSHOT, [([drivers_key(region), meta_key(region)], [])])
+        ((epoch, seq, flat),) = await self._scripts.run(SNAPSHOT, [([drivers_key(region), meta_key(region)], [])])
         return RegionSnapshot(int(epoch), int(seq), [unpack_car(value) for value in flat[1::2]])
 
     async def positions_of(self, regions: Iterable[int]) -> dict[int, tuple[int, int]]:
@@ -144,10 +157,19 @@ class DriverIndex:
         return {region: (int(epoch or 0), int(seq or 0)) for region, (epoch, seq) in zip(wanted, replies, strict=True)}
 
 
-def _apply_args(region: int, change: RegionChange, epoch: int, fence_field: str, fence: int) -> list[Any]:
+def _apply_args(write: RegionWrite) -> list[Any]:
+    change = write.change
     packed = [pack_car(car) for car in change.cars.values()]
     body = pack_body(packed, list(change.removals.values()))
-    args: list[Any] = [channel_of(region), epoch, fence_field, fence, REGION_TTL_MS, body, len(packed)]
+    args: list[Any] = [
+        channel_of(write.region),
+        write.epoch,
+        write.fence_field,
+        write.fence,
+        REGION_TTL_MS,
+        body,
+        len(packed),
+    ]
     for driver_id, car in zip(change.cars, packed, strict=True):
         args += (driver_id, car)
     args += change.removals

@@ -45,6 +45,20 @@ class StreamSettings(KafkaSettings, RedisSettings, ClockSettings, FreshnessSetti
             "when there is data, so it bounds the delay of a ping there.",
         ),
     ] = 10
+    max_unwritten_pings: Annotated[
+        int,
+        Field(
+            ge=1,
+            le=100_000,
+            description="Pings folded but not yet written to Redis; beyond this the worker stops reading.",
+        ),
+    ] = 2_000
+    redis_timeout_s: Annotated[
+        float, Field(gt=0, description="A Redis that is silent for this long counts as away; it is asked again.")
+    ] = 5.0
+    commit_interval_s: Annotated[
+        float, Field(gt=0, description="How often the group's offsets are committed to Kafka.")
+    ] = 1.0
     session_timeout_s: Annotated[
         float, Field(gt=0, description="A killed worker's partitions move to the others after this long.")
     ] = 10.0
@@ -58,6 +72,7 @@ class StreamSettings(KafkaSettings, RedisSettings, ClockSettings, FreshnessSetti
             description="Lag without progress for this long ends the worker, so that it is started again.",
         ),
     ] = 30.0
+    stream_metrics_host: Annotated[str, Field(description="Address of the worker's metrics.")] = "127.0.0.1"
     stream_metrics_port: Annotated[
         int,
         Field(ge=0, le=65535, description="Port of /livez, /readyz and /metrics of the worker; 0 picks one."),
