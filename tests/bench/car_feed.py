@@ -1,7 +1,7 @@
 """`python -m tests.bench.car_feed`: keep the cars of downtown moving in Redis, as a stream worker's frames would.
 
-Every car reports once a second, on a schedule. What fell due within a linger is one frame per Kafka partition, and a
-frame is applied through the same `DriverIndex.apply` that the worker calls.
+Every car reports once a second, on a schedule. What fell due within a linger is one frame per Kafka partition, and
+all of them are written through the same `DriverIndex.write` that the worker calls.
 """
 
 from __future__ import annotations
@@ -17,7 +17,8 @@ import uvloop
 from infra.settings import DEFAULT_PARTITIONS
 from ingest.events import partition_of
 from stream.channels import Removal, region_of
-from stream.index import DriverIndex, RegionChange
+from stream.index import DriverIndex, RegionWrite
+from stream.regions import RegionChange
 from tests.bench import downtown
 
 #: Twice ingest's linger: a frame holds what arrived in it, and the worker takes frames as it finds them.
@@ -45,8 +46,9 @@ async def feed(redis_url: str) -> None:
                 left = changes.setdefault(before, RegionChange())  # type: ignore[arg-type]
                 left.removals[car.driver_id] = Removal(car.driver_id, car.fix_time_ms)
             held[number] = region
-        for changes in frames.values():
-            await index.apply(changes, 1, "", 0)
+        await index.write(
+            [RegionWrite(region, change, 1, "", 0) for changes in frames.values() for region, change in changes.items()]
+        )
         sent = due
         await asyncio.sleep(LINGER_S)
 

@@ -15,8 +15,8 @@ SIDE_M, INNER_SIDE_M = 7_750.0, 5_700.0
 CARS = 2_000
 #: A car circles at this distance around its place, so that the density stays while every fix is new.
 CIRCLE_M, SPEED_MPS = 60.0, 8.0
-#: 3.14 km² with 33 cars a km²: a rider watches ~105 cars.
-RADIUS_M = 1_000.0
+#: 37 cells around the rider's, 3.9 km² with 33 cars a km²: a rider watches ~130 cars.
+RINGS = 3
 #: Riders of one cell stand at different points of it, none nearer to its edge than ~40 m.
 SCATTER_M = 120.0
 M_PER_DEG = 111_195.0

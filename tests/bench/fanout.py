@@ -23,20 +23,17 @@ WARM_UP_S = 5.0
 
 def our_riders(sitting: Sitting, per_cell: int) -> list[dict[str, Any]]:
     token = mint(sitting.jwt_key, "HS256", "rider", "bench-rider", "rider", time.time(), 3_600)
-    radius_m = downtown.RADIUS_M
     headers = {"Authorization": f"Bearer {token}", "Sec-WebSocket-Protocol": "ridestream.v1"}
     return [
         {
             "path": "/v1/stream",
             "headers": headers,
             "hello": [
-                json.dumps(
-                    {"type": "subscribe", "sub": "near", "lat": lat, "lon": lon, "radius_m": radius_m, "limit": 500}
-                )
+                json.dumps({"type": "subscribe", "sub": "near", "lat": lat, "lon": lon, "rings": downtown.RINGS})
             ],
         }
         for lat, lon in downtown.riders(RIDERS, per_cell)
-    ]  # fmt: skip
+    ]
 
 
 def peer_riders(per_cell: int) -> list[dict[str, Any]]:

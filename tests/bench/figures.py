@@ -94,11 +94,19 @@ def table(rows: list[dict[str, Any]]) -> str:
         if row["invalid_because"]:
             reached += " (invalid)"
         up = row["higher_is_better"]
-        lines.append(
-            f"| {row['id']} | {row['title']} | {number(ours)} | {number(peer)} | {row['unit']} "
-            f"| **{row['ratio']:.2f}** | {row['ratio_min']:.2f}–{row['ratio_max']:.2f} ({len(row['rounds'])}) | {goal(row['gate'], up)} "
-            f"| {goal(row['moonshot'], up)} | {reached} |"
-        )
+        cells = [
+            row["id"],
+            row["title"],
+            number(ours),
+            number(peer),
+            row["unit"],
+            f"**{row['ratio']:.2f}**",
+            f"{row['ratio_min']:.2f}–{row['ratio_max']:.2f} ({len(row['rounds'])})",
+            goal(row["gate"], up),
+            goal(row["moonshot"], up),
+            reached,
+        ]
+        lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines)
 
 

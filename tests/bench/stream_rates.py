@@ -12,6 +12,7 @@ from typing import Any
 import redis
 
 from infra.settings import DEFAULT_PARTITIONS as PARTITIONS
+from stream.records import meta_key
 from stream.settings import StreamSettings
 from tests.bench import prefill
 from tests.bench.figures import Round, Row
@@ -104,7 +105,7 @@ def ours(engines: Engines, group: str) -> Drain:
             "RIDESTREAM_CONSUMER_GROUP": group,
             "RIDESTREAM_STREAM_METRICS_PORT": str(free_port()),
             # The backlog was written minutes ago: its drivers must not count as gone.
-            "RIDESTREAM_STALE_AFTER_MS": "43200000",
+            "RIDESTREAM_STALE_AFTER_MS": "21600000",
             "RIDESTREAM_GONE_AFTER_MS": "43200000",
         },
     )  # fmt: skip
@@ -116,7 +117,15 @@ def ours(engines: Engines, group: str) -> Drain:
 
 def verdicts(client: redis.Redis) -> int:
     """Pings the workers have given any verdict and written, from the partition records in Redis."""
-    raise NotImplementedError
+    pipeline = client.pipeline(transaction=False)
+    for partition in range(PARTITIONS):
+        pipeline.hgetall(meta_key(partition))
+    return sum(
+        int(count)
+        for meta in pipeline.execute()
+        for name, count in meta.items()
+        if name.startswith(b"total:") and name != b"total:rejected_records"
+    )
 
 
 def bare_loop(engines: Engines, group: str) -> Drain:

@@ -16,6 +16,7 @@ import msgspec
 import uvloop
 from websockets.asyncio.server import ServerConnection, broadcast, serve
 
+from stream.channels import cell_of
 from tests.bench import downtown
 
 
@@ -37,11 +38,8 @@ async def send_all(port: int) -> None:
 
     async def handler(connection: ServerConnection) -> None:
         lat, lon = (float(part) for part in str(await connection.recv()).split(","))
-        watched = [
-            number
-            for number, home in enumerate(homes)
-            if h3.great_circle_distance((lat, lon), home, unit="m") <= downtown.RADIUS_M
-        ]
+        near = set(h3.grid_disk(cell_of(lat, lon), downtown.RINGS))
+        watched = [number for number, home in enumerate(homes) if cell_of(*home) in near]
         for number in watched:
             watchers[number].add(connection)
         await connection.wait_closed()
