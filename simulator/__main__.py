@@ -65,7 +65,9 @@ def _simulate(options: argparse.Namespace) -> int:
             recorded = rehearse(fleet, _time(options.start), options.duration_s, recording)
             print(f"recorded {recorded:,} fixes of {options.drivers:,} drivers in {options.record}")
             return OK
-        return uvloop.run(simulate(roads, fleet, random, options.duration_s, wires, manner, recording, options.wait_s))
+        posting = simulate(roads, fleet, random, options.duration_s, wires, manner, recording, options.wait_s)
+        code: int = uvloop.run(posting)
+        return code
 
 
 def _replay(options: argparse.Namespace) -> int:

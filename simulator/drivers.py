@@ -134,12 +134,13 @@ class Car:
             self.offset_m += moved_m
             self.speed_mps = speed_mps
             return step_s
-        took_s = step_s * min(1.0, ahead_m / moved_m) if moved_m > 0.0 else 0.0
-        self.speed_mps = min(speed_mps, end_mps)
+        # Only a part of the step was needed to come to the end, so only that part of it changed the speed.
+        share = min(1.0, ahead_m / moved_m) if moved_m > 0.0 else 0.0
+        self.speed_mps = min(self.speed_mps + (speed_mps - self.speed_mps) * share, end_mps)
         self._pause_s = self._plan.pause_s[self._index]
         self.node, self.offset_m = link.to_node, 0.0
         self._index += 1
-        return took_s
+        return step_s * share
 
     def _link(self) -> int | None:
         """The link the car is on, or the last it was on."""

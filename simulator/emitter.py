@@ -25,7 +25,7 @@ from simulator.verdicts import Again, Judged, Never, Outcome, Smaller, outcome_o
 
 #: A post waits for Kafka's acknowledgement (5 s by default) and may be repeated by a gateway; then it is tried again.
 POST_TIMEOUT_S = 15.0
-#: uvicorn closes a connection that was idle for 5 s; ours is given up before, so that no post races that close.
+#: uvicorn by default closes a connection that idled for 5 s; ours is given up before, so that no post races that.
 IDLE_CONNECTION_S = 4.0
 #: Full jitter between half and all of 0.1 s, 0.2 s, ... up to this.
 LONGEST_BACKOFF_S = 5.0
