@@ -11,7 +11,7 @@ from importlib import import_module
 from importlib.metadata import version
 
 HELP = """\
-ridestream: an open ride location pipeline. Driver apps post GPS pings; riders see nearby cars move.
+ridestream: an open ride location pipeline. Drivers' pings in, live nearby cars out.
 
 usage: ridestream <verb> [options]         `ridestream <verb> --help` tells a verb's options
 
@@ -47,6 +47,7 @@ SETTINGS = {
     "ingest": "ingest.settings:IngestSettings",
     "stream": "stream.settings:StreamSettings",
     "push": "push.settings:PushSettings",
+    "simulator": "simulator.settings:SimulatorSettings",
 }
 #: Kind of token -> audience and scope, as ingest and push check them.
 TOKENS = {"driver": ("ingest", "driver"), "fleet": ("ingest", "fleet"), "rider": ("rider", "rider")}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import random
 import shutil
 import socket
 import struct
@@ -12,6 +11,7 @@ from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from random import SystemRandom
 from types import TracebackType
 from typing import Self
 from urllib.parse import urlsplit
@@ -40,7 +40,7 @@ class EngineUnreachable(CannotRun):
 
 def free_port() -> int:
     """A port on 127.0.0.1 that nobody listens on, nor has left in TIME_WAIT (Tansu does not set SO_REUSEADDR)."""
-    for port in random.SystemRandom().sample(PICKED_PORTS, 200):
+    for port in SystemRandom().sample(PICKED_PORTS, 200):
         if port_is_free(port, reuse=False):
             return port
     raise OSError(f"no free port between {PICKED_PORTS.start} and {PICKED_PORTS.stop}")
