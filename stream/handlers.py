@@ -164,7 +164,8 @@ class FrameHandler:
         # behind it from being written, and then nobody would repeat the frame. While we wait, the next frames fold.
         await self._index.write(
             [
-                RegionWrite(region, change, write.record.epoch, field, write.record.fence)
+                # A rewrite has the fence of a frame that the wiped region may have seen since, and must pass it once.
+                RegionWrite(region, change, write.record.epoch, field, 2 * write.record.fence + write.rewrite)
                 for later in (False, True)
                 for write in writes
                 for field in (f"{write.partition}+" if later else str(write.partition),)
