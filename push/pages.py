@@ -20,7 +20,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from infra.clock import Clock
 from infra.health import PATHS, Health
-from infra.identity import mint
+from infra.identity import TokenRefused, Verifier, mint
 from infra.problems import CONTENT_TYPE as PROBLEM_TYPE
 from infra.problems import problem
 from push.assets import BUNDLED_BASE_MAP, LEAFLET, WEB, load_base_map, load_folder
@@ -31,6 +31,7 @@ from push.settings import PushSettings
 BASE_MAP_PATH = "/data/base-map.geojson"
 #: Long enough that a visit rarely renews it, short enough that a leaked one is soon worthless.
 GUEST_TOKEN_S = 600
+GUEST_PREFIX = "guest-"
 #: On opening, the rider stands in a circle this wide: dozens of a small fleet's cars are in it.
 OPENING_RADIUS_M = 3_000.0
 _HOST = re.compile(r"^(\[[0-9a-fA-F:.]+\]|[A-Za-z0-9.-]{1,253})(:\d{1,5})?$")
@@ -44,6 +45,7 @@ def build_pages(settings: PushSettings, clock: Clock, health: Health) -> FastAPI
     files[BASE_MAP_PATH] = load_base_map(Path(settings.map_geojson) if settings.map_geojson else BUNDLED_BASE_MAP)
     lat, lon = _center(settings.map_center)
     release = version("ridestream")
+    guests = Verifier(settings.jwt_key, settings.jwt_algorithm, "rider") if settings.guest_riders else None
 
     app = FastAPI(
         title="ridestream push", version=release, openapi_url="/v1/openapi.json", docs_url=None, redoc_url=None
@@ -102,7 +104,7 @@ def build_pages(settings: PushSettings, clock: Clock, health: Health) -> FastAPI
             raise HTTPException(404, "guest riders need RIDESTREAM_JWT_ALGORITHM=HS256; bring a rider token instead")
         if not is_own_page(request, settings):
             raise HTTPException(403, "guest tokens are handed to the live map's own page only")
-        subject = f"guest-{secrets.token_hex(8)}"
+        subject = _renewed(guests, request) or f"{GUEST_PREFIX}{secrets.token_hex(8)}"
         token = mint(settings.jwt_key, settings.jwt_algorithm, "rider", subject, "rider", time.time(), GUEST_TOKEN_S)
         return _json({"token": token, "subject": subject, "expires_in_s": GUEST_TOKEN_S}, 201)
 
@@ -132,6 +134,18 @@ def is_own_page(request: Request, settings: PushSettings) -> bool:
     if site is not None and site != "same-origin":
         return False
     return urlsplit(origin).netloc == host if origin is not None else site is not None
+
+
+def _renewed(guests: Verifier | None, request: Request) -> str | None:
+    """The guest whose token is being renewed: an open socket may be given a new token of the same subject only."""
+    scheme, _, token = request.headers.get("authorization", "").partition(" ")
+    if guests is None or scheme.lower() != "bearer":
+        return None
+    try:
+        subject = guests.verify(token.strip(), time.time()).subject
+    except TokenRefused:
+        return None
+    return subject if subject.startswith(GUEST_PREFIX) else None
 
 
 def _is_own_name(name: str, settings: PushSettings) -> bool:

@@ -2,13 +2,13 @@
 
 /** Line widths in pixels at zoom 14; they grow by half per zoom level, as a street does, but more gently. */
 const ROADS = {
-  minor: { color: "#2a3f52", weight: 1.1 },
-  medium: { color: "#375067", weight: 1.9 },
-  major: { color: "#43607a", weight: 2.5 },
+  minor: { color: "#2f475c", weight: 1.1 },
+  medium: { color: "#38536b", weight: 1.9 },
+  major: { color: "#3d5a74", weight: 2.2 },
 };
 const ORDER = ["land", "park", "minor", "medium", "major"];
-const LAND = { fillColor: "#152636", fillOpacity: 1, color: "#294052", weight: 1.2 };
-const PARK = { fillColor: "#163229", fillOpacity: 1, weight: 0, stroke: false };
+const LAND = { fillColor: "#182c3e", fillOpacity: 1, color: "#2d475c", weight: 1.2 };
+const PARK = { fillColor: "#17382d", fillOpacity: 1, weight: 0, stroke: false };
 
 export async function addBaseMap(map, url) {
   const response = await fetch(url);

@@ -90,7 +90,7 @@ export const CarsLayer = L.Layer.extend({
     context.clearRect(0, 0, size.x, size.y);
     if (rider) this._drawCircle(rider, scale, min, size);
 
-    const glyphScale = Math.max(0.62, Math.min(1.5, 0.86 + (zoom - 14) * 0.16));
+    const glyphScale = Math.max(0.66, Math.min(1.5, 0.98 + (zoom - 14) * 0.16));
     const step = Math.round(glyphScale * ratio * 8) / 8;
     const trails = fleet.cars.size <= TRAILS_UP_TO && !fleet.still;
     const drawn = [];
@@ -130,7 +130,7 @@ export const CarsLayer = L.Layer.extend({
     context.beginPath();
     context.rect(0, 0, size.x, size.y);
     context.arc(x, y, radius, 0, 2 * Math.PI, true);
-    context.fillStyle = "rgb(5 11 17 / 0.46)";
+    context.fillStyle = "rgb(6 13 20 / 0.4)";
     context.fill();
     context.beginPath();
     context.arc(x, y, radius, 0, 2 * Math.PI);
@@ -154,7 +154,7 @@ export const CarsLayer = L.Layer.extend({
       const toX = i < points ? trail[2 * i] * scale - min.x : x;
       const toY = i < points ? trail[2 * i + 1] * scale - min.y : y;
       // The last point of the trail is the fix it glides from: the stretch to the car is the newest.
-      context.globalAlpha = opacity * 0.42 * (i / points) ** 1.5;
+      context.globalAlpha = opacity * 0.55 * (i / points) ** 1.4;
       context.beginPath();
       context.moveTo(fromX, fromY);
       context.lineTo(toX, toY);

@@ -2,48 +2,61 @@
 
 const WINDOW_MS = 15_000;
 const MIN_SPAN_MS = 3_000;
-/** Nearer to 1 than this is 1: late messages bend the slope that much, and nobody replays at 1.05 times. */
+/** One sample, the least delayed, is kept of each stretch this long: enough to tell a rate, cheap at 50 messages/s. */
+const STRETCH_MS = 250;
+/** Nearer to 1 than this is 1: nobody replays at 1.05 times. */
 const UNEVEN = 0.1;
+
+const lead = ({ serverMs, localMs }) => serverMs - localMs;
+const earliest = (best, sample) => (best && lead(best) >= lead(sample) ? best : sample);
+
+/** Messages come late, never early: the earliest of each half of the window are compared. */
+function rateOf(samples, span) {
+  const last = samples[samples.length - 1];
+  const middle = last.localMs - span / 2;
+  const a = samples.filter(({ localMs }) => localMs <= middle).reduce(earliest, null);
+  const b = samples.filter(({ localMs }) => localMs > middle).reduce(earliest, null);
+  if (Math.abs(lead(b) - lead(a)) < UNEVEN * span) return 1;
+  return Math.max(0, (last.serverMs - samples[0].serverMs) / span);
+}
 
 export class EventClock {
   #samples = [];
-  #rate = 1;
+  #stretchStart = -Infinity;
+  rate = 1;
+  /** Where the estimate is hung up: event time `serverMs` was at local time `localMs`. */
+  #anchor = null;
 
   /** `serverMs`: event time in a message; `localMs`: performance.now() when it arrived. */
   observe(serverMs, localMs) {
     const samples = this.#samples;
-    samples.push({ serverMs, localMs });
+    const sample = { serverMs, localMs };
+    if (localMs - this.#stretchStart < STRETCH_MS) samples.push(earliest(samples.pop(), sample));
+    else {
+      this.#stretchStart = localMs;
+      samples.push(sample);
+    }
     while (samples.length > 2 && samples[0].localMs < localMs - WINDOW_MS) samples.shift();
-    const span = localMs - samples[0].localMs;
-    if (span < MIN_SPAN_MS) return;
-    const rate = (serverMs - samples[0].serverMs) / span;
-    this.#rate = Math.abs(rate - 1) < UNEVEN ? 1 : Math.max(0, rate);
+    const span = samples[samples.length - 1].localMs - samples[0].localMs;
+    if (span >= MIN_SPAN_MS) this.rate = rateOf(samples, span);
+    this.#anchor = this.rate === 1 ? samples.reduce(earliest, null) : sample;
   }
 
   /** After a reconnection the server may be another one, with another clock. */
   reset() {
     this.#samples = [];
-    this.#rate = 1;
-  }
-
-  get rate() {
-    return this.#rate;
+    this.#stretchStart = -Infinity;
+    this.#anchor = null;
+    this.rate = 1;
   }
 
   get known() {
-    return this.#samples.length > 0;
+    return this.#anchor !== null;
   }
 
   /** Event time at local time `localMs`. The least delayed message of the window tells the offset best. */
   now(localMs) {
-    const samples = this.#samples;
-    if (!samples.length) return Date.now();
-    if (this.#rate !== 1) {
-      const last = samples[samples.length - 1];
-      return last.serverMs + (localMs - last.localMs) * this.#rate;
-    }
-    let offset = -Infinity;
-    for (const sample of samples) offset = Math.max(offset, sample.serverMs - sample.localMs);
-    return localMs + offset;
+    if (!this.#anchor) return Date.now();
+    return this.#anchor.serverMs + (localMs - this.#anchor.localMs) * this.rate;
   }
 }

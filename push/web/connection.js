@@ -66,6 +66,7 @@ export class Connection extends EventTarget {
   #hear(message) {
     const now = performance.now();
     this.#heardAt = now;
+    if (message.type === "welcome" && this.#welcomedAt) return; // the answer to a renewed token
     if (message.type === "welcome") {
       this.#welcomedAt = this.#pingAt = now;
       this.#silenceMs = Math.max(3_000, 2.5 * message.heartbeat_ms);
@@ -122,14 +123,11 @@ export class Connection extends EventTarget {
     if (this.state.name === "live" && this.#tokens.renewable && now > this.#tokens.renewAt) this.#renew();
   }
 
-  /** Move to a fresh token before the old one expires, without showing a gap: the cars stay where they are. */
+  /** Hand the server a fresh token before the old one expires, on the same connection: nothing on the map stops. */
   async #renew() {
-    this.#tokens.discard();
-    const before = this.#socket;
-    const token = await this.#tokens.get().catch(() => null);
-    if (!token || this.#socket !== before) return;
-    this.#drop();
-    this.#open(token);
+    const socket = this.#socket;
+    const token = await this.#tokens.renew().catch(() => null);
+    if (token && this.#socket === socket) this.send({ type: "auth", token });
   }
 
   #drop() {

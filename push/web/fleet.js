@@ -6,7 +6,8 @@ const GLIDE_MAX_MS = 6_000;
 const GLIDE_FIRST_MS = 1_000;
 /** Across more than this a straight glide would be fiction: the car appears at its new place. */
 const JUMP_M = 1_000;
-const TRAIL_POINTS = 7;
+/** About half a minute of fixes at a ping every two seconds. */
+const TRAIL_POINTS = 18;
 const FADE_MS = 350;
 const EARTH_RADIUS_M = 6_371_007.180918475;
 const EARTH_AROUND_M = 2 * Math.PI * 6_378_137;
@@ -41,7 +42,7 @@ export class Fleet {
   cars = new Map();
   /** Role of a subscription -> ids of the cars it holds. */
   roles = new Map();
-  /** Positions that arrived, for the rate on the panel. */
+  /** New positions that arrived, for the rate on the panel. */
   received = 0;
   still = false;
 
@@ -114,7 +115,6 @@ export class Fleet {
   }
 
   #place(wire, now) {
-    this.received++;
     const known = this.cars.get(wire.driver_id);
     // Two subscriptions may tell of one car in any order: the newer fix stands, and no car moves back in time.
     if (known && wire.fix_time_ms < known.fix_time_ms) return;
@@ -122,6 +122,7 @@ export class Fleet {
       known.freshness = wire.freshness;
       return;
     }
+    this.received++;
     const [x, y] = worldOf(wire.lat, wire.lon);
     const car = known ?? {
       x, y, fromX: x, fromY: y, enteredAt: now, movedAt: null, intervalMs: null,

@@ -11,6 +11,7 @@ export const TYPES = {
   "": { name: "Unknown type", color: "#b8c7d6" },
 };
 const STALE = "#93a1ae";
+const HOLLOW = "#122130";
 const INK = "#0a141d";
 /** Half the side of a sprite, in CSS pixels at scale 1. */
 export const HALF = 16;
@@ -74,12 +75,12 @@ function draw(context, type, stale, directed) {
   context.lineJoin = "round";
   if (stale) {
     // Hollow, grey and dashed: no colour, so that nobody takes it for a car that is there now.
-    context.fillStyle = "rgb(16 27 38 / 0.85)";
-    context.fill(body);
-    context.setLineDash([2.4, 1.8]);
+    context.setLineDash([2.6, 1.7]);
     context.strokeStyle = STALE;
-    context.lineWidth = 1.3;
+    context.lineWidth = 2.8;
     context.stroke(body);
+    context.fillStyle = HOLLOW;
+    context.fill(body);
     return;
   }
   context.shadowColor = color;

@@ -41,6 +41,9 @@ const scene = {
   fleet,
   rider: { ...config.center, radius_m: config.radius_m },
   selected: null,
+  get limit() {
+    return limits.max_cars;
+  },
   get connected() {
     return connection.live;
   },
@@ -62,9 +65,9 @@ const map = L.map("map", {
   minZoom: 10, maxZoom: 18, doubleClickZoom: false, fadeAnimation: !reducedMotion.matches,
   zoomAnimation: !reducedMotion.matches, inertia: !reducedMotion.matches,
 });
-L.control.zoom({ position: "bottomright" }).addTo(map);
 const attribution = L.control.attribution({ prefix: '<a href="https://leafletjs.com">Leaflet</a>' }).addTo(map);
 attribution.addAttribution('<a href="https://www.openstreetmap.org/copyright">© OpenStreetMap contributors</a>');
+L.control.zoom({ position: "bottomright" }).addTo(map);
 
 /** Fit your circle into the part of the screen that the panel leaves free. */
 function fitCircle(animate) {
@@ -78,6 +81,11 @@ function fitCircle(animate) {
 }
 
 if (narrow.matches) $("more").open = false;
+if (matchMedia("(pointer: coarse)").matches) $("hint").textContent = "Tap anywhere to stand there";
+// On a phone the panel is a sheet of changing height: the attribution stays above it.
+new ResizeObserver(([{ target }]) => {
+  document.documentElement.style.setProperty("--sheet", `${target.offsetHeight}px`);
+}).observe(document.querySelector(".panel"));
 fitCircle(false);
 const cars = new CarsLayer(scene).addTo(map);
 const cells = new Cells(map);
@@ -124,6 +132,9 @@ map.on("click", ({ containerPoint, latlng }) => {
 });
 here.on("drag", () => stand(here.getLatLng().lat, here.getLatLng().lng));
 map.on("moveend", watchView);
+// The cross at the centre is for those who steer by keys; Leaflet focuses the map on a click as well.
+map.getContainer().addEventListener("pointerdown", () => map.getContainer().classList.remove("keys"));
+addEventListener("keydown", () => map.getContainer().classList.add("keys"));
 map.getContainer().addEventListener("keydown", (event) => {
   if (event.key === "Enter" && event.target === map.getContainer()) {
     const { lat, lng } = map.getCenter();

@@ -82,9 +82,12 @@ export class Panel {
     }
     near.sort((a, b) => a.metres - b.metres || (a.car.driver_id < b.car.driver_id ? -1 : 1));
     const known = fleet.roles.has("near");
-    write($("count"), known ? String(near.length) : "–");
+    write($("count"), known ? `${near.length}${near.length >= this.#scene.limit ? "+" : ""}` : "–");
+    write($("count-noun"), near.length === 1 ? "car" : "cars");
     write($("radius-text"), words.distance(rider.radius_m));
-    write($("split"), known ? `${near.length - stale} live${stale ? `, ${stale} stale` : ""}` : "Waiting for the first cars");
+    const split = `${near.length - stale} live${stale ? `, ${stale} stale` : ""}`;
+    const lost = near.length ? "None confirmed now" : "Waiting for the first cars";
+    write($("split"), known && this.#scene.connected ? split : lost);
     this.#rows.forEach((row, i) => this.#renderRow(row, near[i], ageOf, isStale));
     write($("rate"), `${figures.rate} /s`);
     write($("delay"), figures.delayMs === null ? "–" : words.delay(figures.delayMs));

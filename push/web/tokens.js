@@ -2,6 +2,8 @@
 
 const KEY = "ridestream.rider-token";
 const RENEW_BEFORE_MS = 30_000;
+/** A renewal that failed is tried again after this; the server closes with 4005 when none came in time. */
+const RETRY_RENEWAL_MS = 5_000;
 
 /** No token can be had without the visitor; the message says why. */
 export class TokenNeeded extends Error {}
@@ -32,6 +34,14 @@ export class Tokens {
     sessionStorage.setItem(KEY, token);
   }
 
+  /** A fresh token for the same guest. Resolves to null when there is nothing to renew. */
+  async renew() {
+    if (!this.#guests || !this.#token) return null;
+    const authorization = `Bearer ${this.#token}`;
+    this.#expiresAt = performance.now() + RETRY_RENEWAL_MS + RENEW_BEFORE_MS;
+    return this.#fetch({ authorization });
+  }
+
   discard() {
     this.#token = null;
     if (!this.#guests) sessionStorage.removeItem(KEY);
@@ -41,7 +51,11 @@ export class Tokens {
   async get() {
     if (this.#token && performance.now() < this.renewAt) return this.#token;
     if (!this.#guests) throw new TokenNeeded("Paste a rider token to connect. It stays in this tab.");
-    const response = await fetch("/v1/guest-tokens", { method: "POST" });
+    return this.#fetch({});
+  }
+
+  async #fetch(headers) {
+    const response = await fetch("/v1/guest-tokens", { method: "POST", headers });
     if (response.status === 403 || response.status === 404) {
       const problem = await response.json().catch(() => ({}));
       this.#guests = false;
