@@ -22,7 +22,7 @@ from infra.local.engines import HOST, free_port, kafka_answers, redis_answers, t
 from tests.bench.machine import cores
 
 ROOT = Path(__file__).resolve().parents[2]
-START_S = 30.0
+START_S = 60.0
 __all__ = ["HOST", "BenchError", "Sitting", "free_port", "listening", "ready", "wait_until"]
 
 
