@@ -22,18 +22,14 @@ WARM_UP_S = 5.0
 
 
 def our_riders(sitting: Sitting, per_cell: int) -> list[dict[str, Any]]:
-    token = mint(sitting.jwt_key, "HS256", "rider", "bench-rider", "rider", time.time(), 3_600)
-    headers = {"Authorization": f"Bearer {token}", "Sec-WebSocket-Protocol": "ridestream.v1"}
-    return [
-        {
-            "path": "/v1/stream",
-            "headers": headers,
-            "hello": [
-                json.dumps({"type": "subscribe", "sub": "near", "lat": lat, "lon": lon, "rings": downtown.RINGS})
-            ],
-        }
-        for lat, lon in downtown.riders(RIDERS, per_cell)
-    ]
+    """Riders with a token each, watching rings around the cell they stand in."""
+    riders, now_s = [], time.time()
+    for number, (lat, lon) in enumerate(downtown.riders(RIDERS, per_cell)):
+        token = mint(sitting.jwt_key, "HS256", "rider", f"rider-{number}", "rider", now_s, 3_600)
+        headers = {"Authorization": f"Bearer {token}", "Sec-WebSocket-Protocol": "ridestream.v1"}
+        subscribe = {"type": "subscribe", "sub": "near", "lat": lat, "lon": lon, "rings": downtown.RINGS}
+        riders.append({"path": "/v1/stream", "headers": headers, "hello": [json.dumps(subscribe)]})
+    return riders
 
 
 def peer_riders(per_cell: int) -> list[dict[str, Any]]:
