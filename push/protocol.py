@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Final
 
-import h3.api.basic_int as h3
 import msgspec
 
 from stream.channels import Car
@@ -116,31 +115,43 @@ def encode_server(type_: str, fields: Mapping[str, object]) -> bytes:
     return _encoder.encode({"type": type_, **{name: value for name, value in fields.items() if value is not None}})
 
 
-def freshness_of(fix_time_ms: int, now_ms: int, stale_after_ms: int) -> str:
-    """`live` or `stale`, from the age of the fix; a car that is gone is not sent at all."""
-    return STALE if now_ms - fix_time_ms >= stale_after_ms else LIVE
+class CarMessage(msgspec.Struct, omit_defaults=True, gc=False):
+    """One car in a `snapshot` or `update`. Degrees, metres, metres per second, epoch milliseconds.
+
+    `age_ms` is as of the message's `server_time_ms`; `cell` is the H3 cell of resolution 9. What the driver's phone
+    did not say is left out.
+    """
+
+    driver_id: str
+    lat: float
+    lon: float
+    fix_time_ms: int
+    age_ms: int
+    freshness: str
+    cell: str
+    heading_deg: float | None = None
+    speed_mps: float | None = None
+    accuracy_m: float | None = None
+    vehicle_type: str = ""
 
 
-def encode_car(car: Car, now_ms: int, stale_after_ms: int, handle: str | None = None) -> bytes:
-    """A car's JSON object as of `now_ms` (event time). Every rider of one tick shares these bytes."""
-    body: dict[str, object] = {
-        "driver_id": handle or car.driver_id,
-        "lat": car.lat,
-        "lon": car.lon,
-        "fix_time_ms": car.fix_time_ms,
-        "age_ms": max(0, now_ms - car.fix_time_ms),
-        "freshness": freshness_of(car.fix_time_ms, now_ms, stale_after_ms),
-        "cell": h3.int_to_str(car.cell),
-    }
-    if car.heading_deg is not None:
-        body["heading_deg"] = car.heading_deg
-    if car.speed_mps is not None:
-        body["speed_mps"] = car.speed_mps
-    if car.accuracy_m is not None:
-        body["accuracy_m"] = car.accuracy_m
-    if car.vehicle_type:
-        body["vehicle_type"] = car.vehicle_type
-    return _encoder.encode(body)
+def encode_car(car: Car, now_ms: int, stale: bool) -> bytes:
+    """A car's JSON object as of `now_ms` (event time)."""
+    return _encoder.encode(
+        CarMessage(
+            car.driver_id,
+            car.lat,
+            car.lon,
+            car.fix_time_ms,
+            max(0, now_ms - car.fix_time_ms),
+            STALE if stale else LIVE,
+            f"{car.cell:x}",
+            car.heading_deg,
+            car.speed_mps,
+            car.accuracy_m,
+            car.vehicle_type,
+        )
+    )
 
 
 def quote(text: str) -> bytes:
@@ -158,20 +169,15 @@ def join_snapshot(quoted_sub: bytes, seq: int, now_ms: int, cars: Iterable[bytes
     )
 
 
-def join_update(
-    quoted_sub: bytes,
-    seq: int,
-    now_ms: int,
-    enter: Iterable[bytes],
-    move: Iterable[bytes],
-    leave: Iterable[bytes],
-) -> bytes:
-    """`update`: what changed since the message with the sequence number before; `leave` holds quoted driver ids."""
-    return b'{"type":"update","sub":%b,"seq":%d,"server_time_ms":%d,"enter":[%b],"move":[%b],"leave":[%b]}' % (
-        quoted_sub,
-        seq,
-        now_ms,
+def update_tail(enter: Iterable[bytes], move: Iterable[bytes], leave: Iterable[str]) -> bytes:
+    """The part of an `update` that all riders who share a query share: what entered, moved, and left (driver ids)."""
+    return b'"enter":[%b],"move":[%b],"leave":%b}' % (
         b",".join(enter),
         b",".join(move),
-        b",".join(leave),
+        _encoder.encode(leave),
     )
+
+
+def join_update(quoted_sub: bytes, seq: int, now_ms: int, tail: bytes) -> bytes:
+    """`update`: what changed since the message with the sequence number before."""
+    return b'{"type":"update","sub":%b,"seq":%d,"server_time_ms":%d,%b' % (quoted_sub, seq, now_ms, tail)

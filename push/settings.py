@@ -54,11 +54,14 @@ class PushSettings(RedisSettings, ClockSettings, IdentitySettings, FreshnessSett
     max_tick_ms: Annotated[
         float, Field(gt=0, le=5_000, description="Ticks lengthen up to this when the node is busy.")
     ] = 100.0
-    max_radius_m: Annotated[float, Field(gt=0, description="Largest radius a rider may watch.")] = 5_000.0
-    max_rings: Annotated[int, Field(ge=0, description="Most H3 rings a rider may watch.")] = 20
+    max_radius_m: Annotated[float, Field(gt=0, le=20_000, description="Largest radius a rider may watch.")] = 5_000.0
+    max_rings: Annotated[int, Field(ge=0, le=80, description="Most H3 rings a rider may watch.")] = 20
     max_cars: Annotated[int, Field(ge=1, description="Most cars in one subscription.")] = 500
     max_subscriptions: Annotated[int, Field(ge=1, description="Most subscriptions on one connection.")] = 8
     max_connections: Annotated[int, Field(ge=1, description="Most connections on one node.")] = 20_000
+    max_connections_per_rider: Annotated[
+        int, Field(ge=1, description="Most connections of one rider (token subject) on one node.")
+    ] = 100
     max_messages_per_s: Annotated[
         float, Field(gt=0, description="Sustained client messages per second on one connection.")
     ] = 20.0
@@ -68,6 +71,24 @@ class PushSettings(RedisSettings, ClockSettings, IdentitySettings, FreshnessSett
         int,
         Field(ge=1_024, description="While more than this waits in a rider's socket buffer, positions conflate."),
     ] = 32_768
+    send_buffer_bytes: Annotated[
+        int,
+        Field(ge=4_096, description="Kernel send buffer of one connection (SO_SNDBUF; Linux doubles it)."),
+    ] = 32_768
+    no_pong_after_s: Annotated[
+        float,
+        Field(
+            gt=0,
+            description="A connection that answers nothing, not even pings, for this long is closed with 4012.",
+        ),
+    ] = 20.0
+    snapshot_wait_s: Annotated[
+        float,
+        Field(ge=0, description="A first snapshot waits this long for regions that are still being read."),
+    ] = 2.0
+    unwatched_for_s: Annotated[
+        float, Field(ge=0, description="A region that nobody looks at is dropped after this long.")
+    ] = 30.0
     stalled_after_s: Annotated[
         float,
         Field(gt=0, description="A rider whose socket takes nothing for this long is closed with 4008."),

@@ -1,0 +1,128 @@
+"""`python -m push`: settings, mirror, feed from Redis, riders on WebSockets, the live map and /metrics, run."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import logging
+import random
+import signal
+import socket
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import uvicorn
+import uvloop
+
+from infra.clock import parse_clock
+from infra.health import Health
+from infra.identity import Verifier
+from infra.settings import SettingsError, load
+from infra.telemetry import announce_build, configure_logging
+from push.feed import Feed, redis_client
+from push.metrics import FeedMetrics, RiderMetrics
+from push.mirror import Mirror
+from push.pages import build_pages
+from push.rider import listen
+from push.server import PushServer
+from push.settings import PushSettings
+
+log = logging.getLogger("push")
+
+
+class PagesServer(uvicorn.Server):
+    """uvicorn's, without its signal handlers: riders are drained first."""
+
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
+
+
+async def serve(settings: PushSettings, riders_socket: socket.socket, pages_socket: socket.socket) -> int:
+    """Serve until SIGTERM or SIGINT, then drain. Exit code 0, or 1 when something ended that must not.
+
+    Raises SettingsError when the live map cannot be built from the settings.
+    """
+    clock = parse_clock(settings.clock)
+    verifier = Verifier(settings.jwt_key, settings.jwt_algorithm, "rider")
+    mirror = Mirror(settings.stale_after_ms, settings.gone_after_ms)
+    client = redis_client(settings.redis)
+    announce_build("push")
+
+    # Drain order is spread by chance, and nothing that anybody is told depends on it.
+    server = PushServer(settings, clock, verifier.verify, mirror, RiderMetrics(), random.Random())  # noqa: S311
+    feed = Feed(client, mirror, server.wake, settings.unwatched_for_s, FeedMetrics())
+    health = Health(lambda: "this process is draining" if server.draining else feed.away)
+    try:
+        app = build_pages(settings, clock, health)
+    except ValueError as error:
+        raise SettingsError(str(error)) from None
+    pages = PagesServer(
+        uvicorn.Config(
+            app,
+            loop="none",
+            http="httptools",
+            ws="none",
+            lifespan="off",
+            access_log=False,
+            server_header=False,
+            proxy_headers=False,
+            log_config=None,
+        )
+    )
+
+    stopping = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stopping.set)
+
+    feeding = asyncio.create_task(feed.run())
+    await server.start(feed, riders_socket)
+    serving_pages = asyncio.create_task(pages.serve(sockets=[pages_socket]))
+    gc.collect()
+    gc.freeze()
+    log.info("listening", extra={"port": settings.push_port, "http_port": settings.push_http_port})
+
+    stopped = asyncio.create_task(stopping.wait())
+    await asyncio.wait((stopped, feeding, serving_pages), return_when=asyncio.FIRST_COMPLETED)
+    broken = not stopped.done()
+    log.info("draining")
+    await server.drain()
+    pages.should_exit = True
+    feeding.cancel()
+    for outcome in await asyncio.gather(feeding, serving_pages, return_exceptions=True):
+        if isinstance(outcome, Exception):
+            log.error("a part of push ended", exc_info=outcome)
+    await client.aclose()
+    log.info("drained")
+    return 1 if broken else 0
+
+
+def main() -> int:
+    """Exit code: 0 drained, 1 failed, 2 misconfigured."""
+    try:
+        settings = load(PushSettings)
+        parse_clock(settings.clock)
+        Verifier(settings.jwt_key, settings.jwt_algorithm, "rider")
+        with (
+            bind(settings.push_host, settings.push_port, settings.send_buffer_bytes) as riders_socket,
+            bind(settings.push_host, settings.push_http_port) as pages_socket,
+        ):
+            configure_logging("push", settings.log_level)
+            code: int = uvloop.run(serve(settings, riders_socket, pages_socket))
+            return code
+    except ValueError as error:
+        print(f"ridestream push: {error}", file=sys.stderr)
+        return 2
+
+
+def bind(host: str, port: int, send_buffer_bytes: int | None = None) -> socket.socket:
+    try:
+        return listen(host, port, send_buffer_bytes)
+    except OSError as error:
+        raise SettingsError(f"cannot listen on {host}:{port}: {error.strerror or error}") from None
+
+
+if __name__ == "__main__":
+    sys.exit(main())

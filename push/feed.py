@@ -1,0 +1,257 @@
+"""Keeps the mirror true to Redis: one connection of sharded pub/sub, and a re-read wherever something was missed.
+
+A region is joined before it is read, so no delta falls between: join, read, apply what came meanwhile. Whenever a
+channel is (re)joined, a delta is missing, or the index turns out to be further than the mirror, the region is read
+again. While Redis is away the mirror keeps what it has, and cars turn stale and gone by their age.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Any, Final
+
+import redis.asyncio
+from redis.asyncio.client import PubSub
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
+from redis.exceptions import ConnectionError as RedisConnectionError
+from redis.exceptions import RedisError
+
+from push.metrics import FeedMetrics
+from push.mirror import Mirror, Outcome
+from stream.channels import channel_of, region_of_channel, unpack_delta
+from stream.index import DriverIndex
+
+log = logging.getLogger(__name__)
+
+#: How often the mirror's (epoch, seq) are compared with the index's: the last delta before a silence may be lost too.
+CHECK_S: Final = 2.0
+#: A delta that was published before the comparison may still be on its way to us.
+ON_ITS_WAY_S: Final = 0.25
+#: After the index was lost: workers write everything they hold within their 1 s tick; then what is not there is gone.
+CONFIRM_S: Final = 3.0
+BACKOFF_S: Final = (0.05, 0.1, 0.25, 0.5, 1.0)
+#: Redis answers in less than a millisecond; one that takes longer than this is away.
+AWAY_AFTER_S: Final = 3.0
+#: Reads of regions under way at once: a reconnection re-reads all, and one node must not crowd out the workers.
+READS_AT_ONCE: Final = 8
+#: Deltas taken in before other tasks get a turn.
+DELTAS_AT_ONCE: Final = 64
+
+
+def redis_client(url: str) -> redis.asyncio.Redis:
+    """A client that reports a lost connection instead of hiding it: reconnecting is `Feed`'s, who must re-read."""
+    return redis.asyncio.Redis.from_url(
+        url, retry=Retry(NoBackoff(), 0), socket_timeout=AWAY_AFTER_S, socket_connect_timeout=AWAY_AFTER_S
+    )
+
+
+class Feed:
+    """`watch` and `unwatch` say which regions are looked at; `run` does the rest until it is cancelled."""
+
+    def __init__(
+        self,
+        client: redis.asyncio.Redis,
+        mirror: Mirror,
+        wake: Callable[[], None],
+        unwatched_for_s: float,
+        metrics: FeedMetrics,
+        check_s: float = CHECK_S,
+    ) -> None:
+        """`wake` is called whenever the mirror may have something to settle."""
+        self._client, self._mirror, self._wake = client, mirror, wake
+        self._index = DriverIndex(client)
+        self._unwatched_for_s, self._check_s, self._metrics = unwatched_for_s, check_s, metrics
+        self._wanted: dict[int, float | None] = {}  # region -> when it may be dropped
+        self._joined: set[int] = set()  # regions whose channel the present connection was asked for
+        self._reading: dict[int, asyncio.Task[None]] = {}
+        self._again: set[int] = set()
+        self._reads = asyncio.Semaphore(READS_AT_ONCE)
+        self._news = asyncio.Event()
+        self._away: str | None = "Redis has not answered yet"
+
+    @property
+    def away(self) -> str | None:
+        """None while Redis answers, else what is wrong, in words for an operator."""
+        return self._away
+
+    def watch(self, region: int) -> None:
+        """Somebody looks at the region."""
+        if region not in self._wanted:
+            self._mirror.expect(region)
+        self._wanted[region] = None
+        self._news.set()
+
+    def unwatch(self, region: int) -> None:
+        """Nobody looks at it for now; it is dropped later, because riders come and go."""
+        if region in self._wanted:
+            self._wanted[region] = asyncio.get_running_loop().time() + self._unwatched_for_s
+
+    async def run(self) -> None:
+        failures = 0
+        try:
+            while True:
+                try:
+                    await self._live()
+                except* (RedisError, OSError) as group:
+                    if self._away is None:
+                        failures = 0
+                        self._metrics.reconnects.inc()
+                    error = _first(group)
+                    self._away = f"Redis does not answer: {error}"
+                    if failures == 0:
+                        log.warning("%s", self._away)
+                await asyncio.sleep(BACKOFF_S[min(failures, len(BACKOFF_S) - 1)])
+                failures += 1
+        finally:
+            for task in self._reading.values():
+                task.cancel()
+            await asyncio.gather(*self._reading.values(), return_exceptions=True)
+
+    async def _live(self) -> None:
+        """One life of the connection. It ends with an error of Redis, in a group or alone."""
+        pubsub: Any = self._client.pubsub()  # the library does not type connect and aclose
+        self._joined.clear()
+        self._news.set()
+        try:
+            await self._client.ping()
+            await pubsub.connect()
+            if self._away is not None:
+                log.info("Redis answers")
+                self._away = None
+            async with asyncio.TaskGroup() as group:
+                group.create_task(self._join(pubsub))
+                group.create_task(self._hear(pubsub))
+                group.create_task(self._check(pubsub))
+        finally:
+            with suppress(RedisError, OSError):
+                await pubsub.aclose()
+
+    async def _join(self, pubsub: PubSub) -> None:
+        while True:
+            await self._news.wait()
+            self._news.clear()
+            fresh = [region for region in self._wanted if region not in self._joined]
+            if fresh:
+                self._joined.update(fresh)
+                await pubsub.ssubscribe(*(channel_of(region) for region in fresh))
+
+    async def _hear(self, pubsub: PubSub) -> None:
+        taken = 0
+        while True:
+            message = await pubsub.get_message(timeout=None)
+            if message is None:
+                continue
+            region = region_of_channel(message["channel"])
+            if message["type"] == "smessage":
+                self._take(region, message["data"])
+                taken += 1
+                if taken % DELTAS_AT_ONCE == 0:
+                    await asyncio.sleep(0)
+            elif message["type"] == "ssubscribe":
+                self._read(region)
+
+    def _take(self, region: int, payload: bytes) -> None:
+        try:
+            outcome = self._mirror.apply_delta(region, unpack_delta(payload))
+        except ValueError:
+            log.error("a delta could not be read; is a worker of another version running?")
+            outcome = Outcome.GAP
+        self._metrics.deltas.inc()
+        if outcome is Outcome.APPLIED:
+            self._wake()
+        elif outcome is Outcome.GAP:
+            self._metrics.gaps.inc()
+            self._read(region)
+
+    def _read(self, region: int) -> None:
+        """Read the region, or once more after the read that is under way."""
+        if region in self._reading:
+            self._again.add(region)
+        elif region in self._wanted:
+            self._reading[region] = asyncio.create_task(self._read_until_whole(region))
+
+    async def _read_until_whole(self, region: int) -> None:
+        try:
+            for pause_s in BACKOFF_S:
+                self._again.discard(region)
+                async with self._reads:
+                    if region not in self._wanted:
+                        return
+                    # What was buffered before the read is asked for is in what it returns.
+                    self._mirror.expect(region)
+                    snapshot = await self._index.snapshot(region)
+                self._metrics.reads.inc()
+                if region not in self._wanted:
+                    return
+                outcome = self._mirror.apply_snapshot(region, snapshot)
+                self._wake()
+                if outcome is Outcome.UNCONFIRMED:
+                    asyncio.get_running_loop().call_later(CONFIRM_S, self._read, region)
+                if outcome is Outcome.GAP:
+                    self._metrics.gaps.inc()
+                elif region not in self._again:
+                    return
+                await asyncio.sleep(pause_s)
+        except (RedisError, OSError, ValueError) as error:
+            # The next check, or the next connection, reads it.
+            log.warning("a region could not be read: %s", error)
+        finally:
+            del self._reading[region]
+
+    async def _check(self, pubsub: PubSub) -> None:
+        """Drop what nobody looks at, and find what was missed without anyone noticing."""
+        missed_before: set[int] = set()
+        while True:
+            await asyncio.sleep(self._check_s)
+            await self._drop_unwatched(pubsub)
+            missed = await self._missed()
+            for region in missed:
+                self._metrics.gaps.inc()
+                self._read(region)
+            if missed & missed_before:
+                raise RedisConnectionError("published changes do not arrive")
+            missed_before = missed
+            for region in self._joined:
+                if self._mirror.position_of(region) is None:
+                    self._read(region)
+
+    async def _missed(self) -> set[int]:
+        """Regions whose copy is not what the index says, and does not become so in a moment."""
+        before = {region: self._mirror.position_of(region) for region in self._joined}
+        copied = {region: position for region, position in before.items() if position is not None}
+        if not copied:
+            await self._client.ping()
+            return set()
+        index = await self._index.positions_of(copied)
+        if all(self._mirror.position_of(region) == index[region] for region in copied):
+            return set()
+        await asyncio.sleep(ON_ITS_WAY_S)
+        missed = set()
+        for region, (epoch, seq) in index.items():
+            position = self._mirror.position_of(region)
+            went_back = epoch == copied[region][0] and seq < copied[region][1]
+            if position is not None and (position[0] != epoch or position[1] < seq or went_back):
+                missed.add(region)
+        return missed
+
+    async def _drop_unwatched(self, pubsub: PubSub) -> None:
+        now_s = asyncio.get_running_loop().time()
+        idle = [region for region, until_s in self._wanted.items() if until_s is not None and until_s <= now_s]
+        for region in idle:
+            del self._wanted[region]
+            self._joined.discard(region)
+            self._mirror.drop(region)
+        if idle:
+            self._wake()
+            await pubsub.sunsubscribe(*(channel_of(region) for region in idle))
+
+
+def _first(group: BaseExceptionGroup[BaseException]) -> BaseException:
+    error: BaseException = group
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    return error

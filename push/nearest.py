@@ -1,0 +1,109 @@
+"""The nearest N of many cars, kept up to date car by car with memory for a few more than N. Pure.
+
+Everything up to `_reach` (distance, driver id) is known, nothing beyond it is. When so many leave that fewer than N
+are known, the cells are scanned again, nearest first, until the next cell can hold nothing nearer.
+"""
+
+from __future__ import annotations
+
+import math
+from bisect import bisect_left, insort
+from collections.abc import Callable, Mapping
+
+from push.cover import Cover
+from push.mirror import Marker
+from stream.channels import Car
+
+#: Sorts behind every driver id of the same distance.
+_LAST = "\U0010ffff"
+
+
+class Nearest:
+    """`limit` nearest markers by (distance, driver id) among those that match."""
+
+    __slots__ = ("_cover", "_distance_m", "_distances", "_limit", "_markers", "_ranked", "_reach", "_types")
+
+    def __init__(
+        self, limit: int, cover: Cover, distance_m: Callable[[Car], float], types: frozenset[str] | None
+    ) -> None:
+        self._limit, self._cover, self._distance_m, self._types = limit, cover, distance_m, types
+        self._ranked: list[tuple[float, str]] = []
+        self._distances: dict[str, float] = {}
+        self._markers: dict[str, Marker] = {}
+        self._reach = (math.inf, _LAST)
+
+    def view(self) -> dict[str, Marker]:
+        """The nearest, nearest first."""
+        markers = self._markers
+        return {driver_id: markers[driver_id] for _, driver_id in self._ranked[: self._limit]}
+
+    def holds_all(self) -> bool:
+        """Whether no match is unknown."""
+        return self._reach[0] == math.inf
+
+    def fill(self, cells: Mapping[int, Mapping[str, Marker]]) -> None:
+        """Start over from what is in the cells."""
+        wanted = self._spare()
+        found: list[tuple[float, str, Marker]] = []
+        self._reach = (math.inf, _LAST)
+        for cell, far_m in self._cover.cells.items():
+            near_m = far_m - self._cover.spread_m
+            if len(found) > wanted and sum(1 for each in found if each[0] < near_m) >= wanted:
+                break
+            bucket = cells.get(cell)
+            if bucket:
+                inside = far_m <= self._cover.inside_m
+                for marker in bucket.values():
+                    if self._types is None or marker.car.vehicle_type in self._types:
+                        distance_m = self._distance_m(marker.car)
+                        if inside or distance_m <= self._cover.inside_m:
+                            found.append((distance_m, marker.driver_id, marker))
+        else:
+            wanted = max(wanted, len(found)) if len(found) <= 2 * wanted else wanted
+        found.sort(key=lambda each: each[:2])
+        kept = found[:wanted]
+        if len(kept) < len(found):
+            self._reach = kept[-1][:2]
+        self._ranked = [each[:2] for each in kept]
+        self._distances = {driver_id: distance_m for distance_m, driver_id, _ in kept}
+        self._markers = {driver_id: marker for _, driver_id, marker in kept}
+
+    def refill(self, cells: Mapping[int, Mapping[str, Marker]]) -> None:
+        """Make sure that the nearest `limit` are known."""
+        if len(self._ranked) < self._limit and not self.holds_all():
+            self.fill(cells)
+
+    def _spare(self) -> int:
+        return self._limit + self._limit // 2 + 8
+
+    def discard(self, driver_id: str) -> None:
+        distance_m = self._distances.pop(driver_id, None)
+        if distance_m is not None:
+            del self._markers[driver_id]
+            del self._ranked[bisect_left(self._ranked, (distance_m, driver_id))]
+
+    def put_all(self, cell: int, markers: list[Marker]) -> None:
+        """These are in `cell` now; what does not match, or is beyond what is known, is not kept."""
+        far_m = self._cover.cells[cell]
+        inside = far_m <= self._cover.inside_m
+        beyond = far_m - self._cover.spread_m > self._reach[0]
+        for marker in markers:
+            driver_id = marker.driver_id
+            self.discard(driver_id)
+            if beyond or (self._types is not None and marker.car.vehicle_type not in self._types):
+                continue
+            distance_m = self._distance_m(marker.car)
+            if (inside or distance_m <= self._cover.inside_m) and (distance_m, driver_id) <= self._reach:
+                self._distances[driver_id] = distance_m
+                self._markers[driver_id] = marker
+                insort(self._ranked, (distance_m, driver_id))
+        if len(self._ranked) > 2 * self._spare():
+            self._trim()
+
+    def _trim(self) -> None:
+        cut = self._ranked[self._spare() :]
+        del self._ranked[self._spare() :]
+        self._reach = self._ranked[-1]
+        for _, driver_id in cut:
+            del self._distances[driver_id]
+            del self._markers[driver_id]

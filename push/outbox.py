@@ -1,0 +1,145 @@
+"""What a rider is still owed of one subscription: the newest of each car and nothing older. Pure.
+
+Nothing is queued. While a rider takes nothing, only driver ids wait here, each with what the rider must be told, and
+never more of them than the rider knows plus what the query now shows (at most twice its limit). The car itself is
+looked up when the message is made, so that a slow rider gets fewer and newer positions.
+
+    told before \\ now    entered            moved    left
+    (nothing owed)       ENTER              MOVE     LEAVE
+    ENTER                ENTER              ENTER    nothing: the rider never knew it
+    MOVE                 MOVE               MOVE     LEAVE
+    LEAVE                MOVE: knows it     MOVE     LEAVE
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Final, NamedTuple
+
+from push.mirror import Marker
+from push.nearby import Batch, Standing
+from push.protocol import encode_car, join_snapshot, join_update, quote, update_tail
+
+ENTER: Final = 1
+MOVE: Final = 2
+LEAVE: Final = 3
+
+
+class Message(NamedTuple):
+    """A message ready to be sent, how many positions it carries, and its type for the counters."""
+
+    payload: bytes
+    positions: int
+    type: str
+
+
+def bodies(markers: Iterable[Marker], now_ms: int) -> list[bytes]:
+    """The cars' JSON as of `now_ms`, each made once for everyone."""
+    made = []
+    for marker in markers:
+        if marker.body_at_ms != now_ms:
+            marker.body = encode_car(marker.car, now_ms, marker.stale)
+            marker.body_at_ms = now_ms
+        made.append(marker.body)
+    return made
+
+
+class Outbox:
+    """One subscription of one rider. `owe` takes in what changed, `take` makes the next message of it."""
+
+    __slots__ = ("_batch", "_pending", "_quoted_sub", "_snapshot_due", "conflated", "held_until_s", "seq", "standing")
+
+    def __init__(self, sub: str, standing: Standing) -> None:
+        """The first message will be a snapshot."""
+        self.standing = standing
+        self.held_until_s: float | None = None  # the caller's note: say nothing before this
+        self._quoted_sub = quote(sub)
+        self.seq = 0  # of the last message taken
+        self.conflated = 0  # positions that a newer one replaced before they were sent; the caller resets it
+        self._snapshot_due = True
+        self._batch: Batch | None = None
+        self._pending: dict[str, int] | None = None
+
+    def __bool__(self) -> bool:
+        """Whether anything is owed."""
+        return self._snapshot_due or self._batch is not None or bool(self._pending)
+
+    def __len__(self) -> int:
+        """Driver ids that wait here (a batch not taken yet is shared, and counts when it is deferred)."""
+        return len(self._pending) if self._pending is not None else 0
+
+    def owe(self, batch: Batch) -> None:
+        """Take in what one tick changed in `standing`."""
+        if self._snapshot_due:
+            self.conflated += batch.positions()
+        elif self._batch is None and not self._pending:
+            self._batch = batch
+        else:
+            self.defer()
+            self._add(batch)
+
+    def defer(self) -> None:
+        """The rider takes nothing now: remember which cars, let go of the shared batch."""
+        batch, self._batch = self._batch, None
+        if batch is not None:
+            self._add(batch)
+
+    def _add(self, batch: Batch) -> None:
+        pending = self._pending
+        if pending is None:
+            pending = self._pending = {}
+        for marker in batch.enter:
+            known = pending.get(marker.driver_id)
+            pending[marker.driver_id] = ENTER if known is None or known == ENTER else MOVE
+        for marker in batch.move:
+            known = pending.get(marker.driver_id)
+            if known in (ENTER, MOVE):
+                self.conflated += 1
+            pending[marker.driver_id] = ENTER if known == ENTER else MOVE
+        for driver_id in batch.leave:
+            known = pending.get(driver_id)
+            if known in (ENTER, MOVE):
+                self.conflated += 1
+            if known == ENTER:
+                del pending[driver_id]
+            else:
+                pending[driver_id] = LEAVE
+
+    def switch(self, standing: Standing) -> None:
+        """The rider looks elsewhere: what enters and leaves by that is owed like any other change."""
+        before, after = self.standing.view, standing.view
+        self.standing = standing
+        if self._snapshot_due:
+            return
+        self.defer()
+        self._add(
+            Batch(
+                [marker for driver_id, marker in after.items() if driver_id not in before],
+                [marker for driver_id, marker in after.items() if before.get(driver_id, marker) is not marker],
+                [driver_id for driver_id in before if driver_id not in after],
+            )
+        )
+
+    def take(self, now_ms: int) -> Message | None:
+        """The next message as of `now_ms` (event time of the last settlement), or None when nothing is owed."""
+        view = self.standing.view
+        if self._snapshot_due:
+            self._snapshot_due = False
+            self.seq += 1
+            cars = bodies(view.values(), now_ms)
+            return Message(join_snapshot(self._quoted_sub, self.seq, now_ms, cars), len(cars), "snapshot")
+        batch, self._batch = self._batch, None
+        if batch is None:
+            pending, self._pending = self._pending, None
+            if not pending:
+                return None
+            batch = Batch(
+                [view[driver_id] for driver_id, owed in pending.items() if owed == ENTER],
+                [view[driver_id] for driver_id, owed in pending.items() if owed == MOVE],
+                [driver_id for driver_id, owed in pending.items() if owed == LEAVE],
+            )
+        if not batch.tail or batch.at_ms != now_ms:
+            batch.tail = update_tail(bodies(batch.enter, now_ms), bodies(batch.move, now_ms), batch.leave)
+            batch.at_ms = now_ms
+        self.seq += 1
+        return Message(join_update(self._quoted_sub, self.seq, now_ms, batch.tail), batch.positions(), "update")

@@ -1,0 +1,166 @@
+"""Every rider's subscriptions: what they watch, what they are owed, and the turn that sends it to all of them."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections import Counter
+from collections.abc import Iterator
+from time import perf_counter
+from typing import Final, Protocol
+
+from infra.clock import Clock
+from push.hub import Hub
+from push.metrics import RiderMetrics
+from push.mirror import Change, Mirror
+from push.nearby import Query
+from push.outbox import Outbox
+from push.rider import Rider
+from push.settings import PushSettings
+from push.ticks import Ticker
+
+log = logging.getLogger(__name__)
+
+#: After this much flushing other tasks get a turn.
+SLICE_S: Final = 0.01
+#: Latencies sampled a turn: an observation costs ~1 us.
+SAMPLES: Final = 8
+
+
+class Regions(Protocol):
+    """Whoever keeps the mirror's regions up to date: `feed.Feed`."""
+
+    def watch(self, region: int) -> None: ...
+
+    def unwatch(self, region: int) -> None: ...
+
+
+class Subscriptions:
+    """`watch`, `look`, `unwatch` for one rider; `wake` when there may be something to tell all of them."""
+
+    def __init__(self, settings: PushSettings, clock: Clock, mirror: Mirror, metrics: RiderMetrics) -> None:
+        """Call it with the event loop running."""
+        self._wait_s, self._clock, self._mirror, self._metrics = settings.snapshot_wait_s, clock, mirror, metrics
+        self._hub = Hub()
+        self._regions: Regions | None = None
+        self._owners: dict[Outbox, Rider] = {}
+        self._held: dict[Outbox, Rider] = {}
+        self._owed: dict[Rider, None] = {}
+        self._age = metrics.age.labels("pushed")
+        self._ticker = Ticker(self._turn, settings.tick_ms / 1_000, settings.max_tick_ms / 1_000, metrics.turn.observe)
+        #: Messages by type, and `positions` and `conflated`, since the last turn.
+        self.sent: Counter[str] = Counter()
+        self.wake = self._ticker.wake
+        self.stop = self._ticker.stop
+
+    def follow(self, regions: Regions) -> None:
+        """From now on `regions` hears which regions are looked at."""
+        self._regions = regions
+
+    def watch(self, rider: Rider, sub: str, query: Query) -> None:
+        """The rider subscribes: a snapshot is owed."""
+        started_s = perf_counter()
+        standing, fresh = self._hub.stand(query, self._mirror.cells)
+        outbox = rider.outboxes[sub] = Outbox(sub, standing)
+        self._hub.join(outbox)
+        self._owners[outbox] = rider
+        self._metrics.subscriptions.inc()
+        self._settle_on(rider, outbox, started_s, fresh, [])
+
+    def look(self, rider: Rider, sub: str, query: Query) -> None:
+        """The rider looks elsewhere: what enters and leaves is owed."""
+        started_s = perf_counter()
+        outbox = rider.outboxes[sub]
+        fresh, unwatched = self._hub.move(outbox, query, self._mirror.cells)
+        self._settle_on(rider, outbox, started_s, fresh, unwatched)
+
+    def unwatch(self, rider: Rider, sub: str) -> None:
+        """Nothing more is owed of it."""
+        outbox = rider.outboxes.pop(sub)
+        self._follow([], self._hub.leave(outbox))
+        del self._owners[outbox]
+        self._held.pop(outbox, None)
+        self._metrics.subscriptions.dec()
+
+    def forget(self, rider: Rider) -> None:
+        """The rider is gone."""
+        for sub in list(rider.outboxes):
+            self.unwatch(rider, sub)
+        self._owed.pop(rider, None)
+
+    def owe(self, rider: Rider) -> None:
+        """The rider has something to take, and may be able to take it now."""
+        self._owed[rider] = None
+        self.wake()
+
+    def look_at_time(self, now_s: float) -> None:
+        """Call it now and then: cars turn stale and gone, and waits end, without any news."""
+        self._metrics.queries.set(len(self._hub))
+        self._metrics.drivers.set(len(self._mirror))
+        overdue = any(now_s >= (outbox.held_until_s or 0) for outbox in self._held)
+        if overdue or self._mirror.is_due(self._clock.now_ms()):
+            self.wake()
+
+    def _settle_on(
+        self, rider: Rider, outbox: Outbox, started_s: float, fresh: list[int], unwatched: list[int]
+    ) -> None:
+        self._metrics.nearby.observe(perf_counter() - started_s)
+        self._follow(fresh, unwatched)
+        # Say nothing of a place whose regions are still being read: an empty map would be a lie.
+        if outbox.held_until_s is None and not self._is_loaded(outbox):
+            outbox.held_until_s = rider.connection.loop.time() + self._wait_s
+            self._held[outbox] = rider
+        self.owe(rider)
+
+    def _follow(self, fresh: list[int], unwatched: list[int]) -> None:
+        assert self._regions is not None
+        for region in fresh:
+            self._regions.watch(region)
+        for region in unwatched:
+            self._regions.unwatch(region)
+
+    def _is_loaded(self, outbox: Outbox) -> bool:
+        return all(self._mirror.is_loaded(region) for region in outbox.standing.cover.regions)
+
+    def _turn(self) -> Iterator[None]:
+        """One tick: settle the mirror, bring the queries up to date, and send; yields between slices."""
+        mirror = self._mirror
+        changes = mirror.settle(self._clock.now_ms())
+        for outbox in self._hub.evaluate(changes, mirror.cells):
+            self._owed[self._owners[outbox]] = None
+        self._release()
+        owed, self._owed = self._owed, {}
+        slice_ends_s = perf_counter() + SLICE_S
+        for rider in owed:
+            try:
+                rider.flush(mirror.now_ms, self.sent)
+            except Exception:
+                # A defect that one rider meets must not keep the others waiting.
+                log.exception("a rider could not be told")
+                rider.connection.transport.abort()
+            if perf_counter() >= slice_ends_s:
+                yield
+                slice_ends_s = perf_counter() + SLICE_S
+        self._publish(changes)
+
+    def _release(self) -> None:
+        """Let go of subscriptions whose regions have been read, or that waited long enough."""
+        for outbox, rider in list(self._held.items()):
+            if rider.connection.loop.time() >= (outbox.held_until_s or 0) or self._is_loaded(outbox):
+                del self._held[outbox]
+                outbox.held_until_s = None
+                self._owed[rider] = None
+
+    def _publish(self, changes: list[Change]) -> None:
+        metrics = self._metrics
+        sent, self.sent = self.sent, Counter()
+        metrics.positions.inc(sent.pop("positions", 0))
+        metrics.conflated.inc(sent.pop("conflated", 0))
+        for type_, count in sent.items():
+            metrics.messages.labels(type_).inc(count)
+        # A car's first sight is no measure: it may have stood in the index for long.
+        moved = [change.after for change in changes if change.after is not None and change.before is not None]
+        wall_ms = time.time() * 1_000
+        for marker in moved[:: max(1, len(moved) // SAMPLES)]:
+            if not marker.stale:
+                self._age.observe(max(0.0, wall_ms - marker.car.received_at_ms) / 1_000)
