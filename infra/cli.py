@@ -16,7 +16,7 @@ ridestream: an open ride location pipeline. Drivers' pings in, live nearby cars 
 usage: ridestream <verb> [options]         `ridestream <verb> --help` tells a verb's options
 
 start everything on this machine
-  run        embedded Kafka and Redis, all services, a simulated fleet and the live map, until Ctrl-C
+  run        Kafka and Redis, all services, a simulated fleet and the live map, until Ctrl-C
 
 start one service (settings: docs/configuration.md)
   topics     create the Kafka topics; run it once before the services
