@@ -27,11 +27,12 @@ def verdicts(reasons: list[str | None]) -> web.Response:
 
 
 class FakeIngest:
-    """`url` is its address. `clock` is what GET /v1/clock says."""
+    """`url` is its address. `clock` is what GET /v1/clock says; `on_asked` is called before it is said."""
 
     def __init__(self, clock: str, now_ms: Callable[[], int]) -> None:
         self.clock, self.now_ms = clock, now_ms
         self.answer: Answer = accept
+        self.on_asked: Callable[[], None] = lambda: None
         self.url = ""
         #: Every post: monotonic time of arrival, bearer token, pings; also those that got no good answer.
         self.posts: list[tuple[float, str, list[dict[str, Any]]]] = []
@@ -44,6 +45,7 @@ class FakeIngest:
         return [ping for _, _, pings in self.posts for ping in pings]
 
     async def read_clock(self, _request: web.Request) -> web.Response:
+        self.on_asked()
         return web.json_response({"clock": self.clock, "now_ms": self.now_ms()})
 
     async def take(self, request: web.Request) -> web.Response:
@@ -51,11 +53,12 @@ class FakeIngest:
         self.bodies.append(body)
         pings = json.loads(body)["pings"]
         self.posts.append((time.monotonic(), request.headers["Authorization"].removeprefix("Bearer "), pings))
+        number = len(self.posts)
         self._at_once += 1
         self.most_at_once = max(self.most_at_once, self._at_once)
         await asyncio.sleep(self.delay_s)
         self._at_once -= 1
-        answer = self.answer(pings, len(self.posts))
+        answer = self.answer(pings, number)
         if answer is None:
             assert request.transport is not None
             request.transport.abort()
@@ -65,15 +68,15 @@ class FakeIngest:
 
 @asynccontextmanager
 async def fake_ingest(
-    clock: str = "wall", now_ms: Callable[[], int] = lambda: time.time_ns() // 1_000_000
+    clock: str = "wall", now_ms: Callable[[], int] = lambda: time.time_ns() // 1_000_000, port: int = 0
 ) -> AsyncIterator[FakeIngest]:
-    """Serve on a free port until the block ends."""
+    """Serve until the block ends, on a free port unless one is given."""
     ingest = FakeIngest(clock, now_ms)
     app = web.Application()
     app.add_routes([web.get("/v1/clock", ingest.read_clock), web.post("/v1/pings", ingest.take)])
     runner = web.AppRunner(app, access_log=None)
     await runner.setup()
-    site = web.TCPSite(runner, "127.0.0.1", 0)
+    site = web.TCPSite(runner, "127.0.0.1", port)
     await site.start()
     ingest.url = f"http://127.0.0.1:{runner.addresses[0][1]}"
     try:
