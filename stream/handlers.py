@@ -203,7 +203,7 @@ class FrameHandler:
                 at = await self._load(partition, log_end, patient=False)
             elif at.next_offset > log_end:
                 self._restart_log(at)
-            at.owned = True
+            at.owned, at.doubtful_below = True, log_end
             if at.next_offset > 0:
                 starts[partition] = at.next_offset
         self.unassigned = None

@@ -8,13 +8,16 @@ from dataclasses import dataclass, field
 import msgspec
 
 from ingest.events import Ping
-from stream.channels import Car
+from stream.channels import Car, Removal
 from stream.freshness import Deadlines
 from stream.positions import VERDICTS, DriverState
-from stream.regions import RegionChange, Shown, changes_of
+from stream.regions import RegionChange, Shown, changes_of, region_at
 
 #: Counted beside the verdicts on pings: Kafka records that held no frame.
 REJECTED_RECORDS = "rejected_records"
+
+#: Above every offset.
+_ALWAYS = 1 << 62
 
 _encoder = msgspec.msgpack.Encoder()
 _fixes_decoder = msgspec.msgpack.Decoder(list[Ping])
@@ -57,11 +60,16 @@ class Partition:
         self.number, self.epoch, self.base, self.fence = number, record.epoch, record.base, record.fence
         self.written_fence = record.fence
         self.owned = True
+        #: Frames below this offset may have been in another worker's hands, who wrote their regions and died before
+        #: the record. It will have stopped after another frame than we do.
+        self.doubtful_below = _ALWAYS
         self.totals = {name: record.totals.get(name, 0) for name in (*VERDICTS, REJECTED_RECORDS)}
         self.drivers: dict[str, DriverState] = {}
         self.shown: dict[str, Shown] = {}
         self._max_speed_mps = max_speed_mps
         self._touched: dict[str, DriverState] = {}
+        #: Driver -> regions it was in after one of the doubtful frames, with the newest fix there.
+        self._passed_through: dict[str, dict[int, int]] = {}
         self._forgotten: list[str] = []
         self._rewrite = record.fence < 0
         self._unwritten = self._rewrite
@@ -80,7 +88,7 @@ class Partition:
         """The Kafka offset of the first frame that was not folded yet."""
         return self.fence - self.base + 1
 
-    def fold(self, offset: int, pings: Iterable[Ping]) -> None:
+    def fold(self, offset: int, pings: Sequence[Ping]) -> None:
         """Take one frame in. The caller skips frames below `next_offset`."""
         drivers, touched, max_speed_mps = self.drivers, self._touched, self._max_speed_mps
         counts = [0] * len(VERDICTS)
@@ -97,7 +105,17 @@ class Partition:
         totals = self.totals
         for verdict, count in zip(VERDICTS, counts, strict=True):
             totals[verdict] += count
+        if offset < self.doubtful_below:
+            self._note_regions(pings)
         self._passed(offset)
+
+    def _note_regions(self, pings: Sequence[Ping]) -> None:
+        for driver_id in {ping.driver_id for ping in pings}:
+            live = self.drivers[driver_id].live
+            region = region_at(live)
+            if region is not None:
+                regions = self._passed_through.setdefault(driver_id, {})
+                regions[region] = max(live.fix_time_ms, regions.get(region, live.fix_time_ms))
 
     def reject(self, offset: int) -> None:
         """Pass over a record that is no frame."""
@@ -116,8 +134,8 @@ class Partition:
 
     def rewrite(self, epoch: int) -> None:
         """Redis lost this partition's record: the next write holds everything, under a new epoch."""
+        # What is shown is kept: a write that was under way may have reached the regions after they were wiped.
         self.epoch, self._rewrite, self._unwritten = epoch, True, True
-        self.shown.clear()
         self._touched.update(self.drivers)
 
     @property
@@ -129,8 +147,13 @@ class Partition:
         """What the frames folded since the last call change. The caller sees to it that it is written."""
         touched, shown, going = self._touched, self.shown, self._going
         regions, afterwards = changes_of(
-            [state.live for state in touched.values()], shown, gone_before_ms=now_ms - gone_after_ms
+            [state.live for state in touched.values()],
+            shown,
+            gone_before_ms=now_ms - gone_after_ms,
+            again=self._rewrite,
         )
+        if self._passed_through:
+            self._leave_behind(regions)
         states: dict[str, bytes] = {}
         for driver_id, state in touched.items():
             states[driver_id] = _encoder.encode(state.fixes)
@@ -147,6 +170,20 @@ class Partition:
         )
         self._touched, self._forgotten, self._rewrite, self._unwritten = {}, [], False, False
         return write
+
+    def _leave_behind(self, regions: dict[int, RegionChange]) -> None:
+        """Remove drivers from regions that they only passed through since the last write: see `doubtful_below`.
+
+        It also fences those regions against the other worker, should it not be dead but late.
+        """
+        passed_through, self._passed_through = self._passed_through, {}
+        for driver_id, visited in passed_through.items():
+            place = self.shown.get(driver_id)
+            for region, fix_time_ms in visited.items():
+                if place is None or region != place.region:
+                    newest_ms = max(fix_time_ms, self.drivers[driver_id].live.fix_time_ms)
+                    removals = regions.setdefault(region, RegionChange()).removals
+                    removals.setdefault(driver_id, Removal(driver_id, newest_ms))
 
     def gone(self, now_ms: int, gone_after_ms: int) -> list[Shown]:
         """Cars whose time is up: to be evicted from the index, and confirmed with `evicted`."""

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import NamedTuple
+
+import msgspec
 
 from ingest.events import OFFLINE, Ping
 from stream.channels import Car, Removal, cell_of, region_of
 
 
-class Shown(NamedTuple):
+class Shown(msgspec.Struct, frozen=True, gc=False):
     """Where the index holds a driver, as which car, and the fix the car was made from."""
 
     region: int
@@ -26,9 +27,10 @@ class RegionChange:
     removals: dict[str, Removal] = field(default_factory=dict)
 
 
-def shown_as(fix: Ping) -> Shown:
-    """A fix as the index shows it. The H3 work is here, ~1 us, and is done only for a fix that is shown."""
+def shown_as(fix: Ping, before: Shown | None = None) -> Shown:
+    """A fix as the index shows it; `before` spares the look for the region of a car that stays in its cell."""
     cell = cell_of(fix.lat, fix.lon)
+    region = before.region if before is not None and before.car.cell == cell else region_of(cell)
     car = Car(
         fix.driver_id,
         fix.fix_time_ms,
@@ -41,14 +43,15 @@ def shown_as(fix: Ping) -> Shown:
         fix.speed_mps,
         fix.vehicle_type,
     )
-    return Shown(region_of(cell), car, fix)
+    return Shown(region, car, fix)
 
 
 def changes_of(
-    lives: Iterable[Ping], shown: dict[str, Shown], gone_before_ms: int
+    lives: Iterable[Ping], shown: dict[str, Shown], gone_before_ms: int, again: bool = False
 ) -> tuple[dict[int, RegionChange], dict[int, RegionChange]]:
     """What the live fixes of some drivers change in the regions; `shown` is brought up to date.
 
+    `again` writes them also where the index shows them already, as far as we know: it may have lost them.
     A fix at or before `gone_before_ms` is not written; it is put into `shown`, because a worker that died after
     writing it may have left it in the index, from where the next sweep will evict it, if it is there.
     Returns the regions in the order in which they are to be written, and those to be written after all of them.
@@ -58,16 +61,15 @@ def changes_of(
     for live in lives:
         driver_id = live.driver_id
         before = shown.get(driver_id)
-        if before is not None and before.fix is live:
+        if before is not None and before.fix is live and not again:
             continue
         if live.vehicle_state == OFFLINE:
             if before is not None:
                 del shown[driver_id]
                 _removals(changes, before.region)[driver_id] = _removal(before, live)
             continue
-        shown[driver_id] = after = shown_as(live)
-        gone = live.fix_time_ms <= gone_before_ms
-        if gone:
+        shown[driver_id] = after = shown_as(live, before)
+        if live.fix_time_ms <= gone_before_ms:
             if before is not None:
                 _removals(changes, before.region)[driver_id] = _removal(before, live)
             continue
@@ -79,6 +81,11 @@ def changes_of(
         if before is not None and before.region != region:
             crossed.append((before.region, region, _removal(before, live)))
     return _ordered(changes, crossed) if crossed else (changes, {})
+
+
+def region_at(fix: Ping) -> int | None:
+    """The region in which the index shows a fix; None for a driver who is offline."""
+    return None if fix.vehicle_state == OFFLINE else region_of(cell_of(fix.lat, fix.lon))
 
 
 def _removals(changes: dict[int, RegionChange], region: int) -> dict[str, Removal]:
