@@ -8,6 +8,7 @@ import tempfile
 import time
 from dataclasses import dataclass
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 from infra.identity import mint
@@ -27,6 +28,7 @@ FIRST_RATE, GROWTH, SEARCH_S = 1_000.0, 1.4, 4.0
 SEEN_SHARE, SATURATED_P99_MS = 0.99, 250.0
 LOAD_SHARE = 0.70
 WARM_UP_S = 4.0
+PROCESSES = ("ingest", "stream", "push", "kafka", "redis")
 CONNECT_S = 3.0
 
 
@@ -186,6 +188,17 @@ def run(rounds: int, seconds: float) -> list[Row]:
                         mine["busy"], null["busy"], True, {"ours": mine, "peer": null},
                     )
                 )  # fmt: skip
-        for row in (p50, p99):
-            row.notes.append(f"at {rate:,.0f} pings/s, 70 % of {top:,.0f}/s (search: {', '.join(steps)})")
+    searched = f"{rate:,.0f} pings/s, 70 % of {top:,.0f}/s, where ours saturates (search: {', '.join(steps)})"
+    p50.notes.append(searched)
+    for side in ("ours", "peer"):
+        cpu = {name: median(each.detail[side]["cpu"][name] for each in p50.rounds) for name in PROCESSES}
+        p50.notes.append(
+            f"{side}: server core {p50.typical(side, 'server_core_busy'):.0%} busy "
+            f"({', '.join(f'{name} {cpu[name]:.0%}' for name in PROCESSES[:3])}), generator's core "
+            f"{p50.typical(side, 'busy'):.0%} ({', '.join(f'{name} {cpu[name]:.0%}' for name in PROCESSES[3:])}, "
+            f"generator {p50.typical(side, 'generator_cpu'):.0%})"
+        )
+        middle = sorted(p99.rounds, key=lambda each: each.ours if side == "ours" else each.peer)[len(p99.rounds) // 2]
+        steps_ms = middle.detail[side]["percentiles_ms"]
+        p99.notes.append(f"{side}, ms at each percentile: " + ", ".join(f"{at}: {ms}" for at, ms in steps_ms.items()))
     return [p50, p99]

@@ -117,5 +117,13 @@ def run(rounds: int, seconds: float) -> list[Row]:
                         {"ours": mine, "peer": theirs},
                     )
                 )  # fmt: skip
+            row.notes.append(
+                "; ".join(
+                    f"{side}: {row.typical(side, 'per_s'):,.0f} positions/s to {RIDERS} riders, "
+                    f"{row.typical(side, 'per_frame'):.1f} a frame, {row.typical(side, 'bytes_per_position'):.0f} B "
+                    f"each, server {row.typical(side, 'server_cpu'):.0%} of its core"
+                    for side in ("ours", "peer")
+                )
+            )
             rows.append(row)
     return rows

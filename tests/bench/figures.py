@@ -46,6 +46,10 @@ class Row:
     def ratio(self) -> float:
         return median(self.ratios())
 
+    def typical(self, side: str, name: str) -> float:
+        """The median over the rounds of a detail of `ours` or `peer`."""
+        return float(median(each.detail[side][name] for each in self.rounds))
+
     def reaches(self, goal: float) -> bool:
         return self.ratio() >= goal if self.higher_is_better else self.ratio() <= goal
 

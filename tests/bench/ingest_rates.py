@@ -6,6 +6,7 @@ import subprocess
 import tempfile
 import time
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 import msgspec
@@ -137,4 +138,15 @@ def run(rounds: int, seconds: float, single: bool, batched: bool) -> list[Row]:
                     )
                 )  # fmt: skip
             sitting.stop(ingest, broker)
-    return [row for row, wanted in ((first, single), (second, batched)) if wanted]
+    rows = [row for row, wanted in ((first, single), (second, batched)) if wanted]
+    for row in rows:
+        row.notes.append(
+            "; ".join(
+                f"{side}: server {row.typical(side, 'server_cpu'):.0%} of its core, generator's core "
+                f"{median(each.busy_ours if side == 'ours' else each.busy_peer for each in row.rounds):.0%} busy "
+                f"(generator itself {row.typical(side, 'generator_cpu'):.0%}), "
+                f"{CONNECTIONS} connections, p50 {row.typical(side, 'p50_ms'):.0f} ms"
+                for side in ("ours", "peer")
+            )
+        )
+    return rows

@@ -15,7 +15,7 @@ from infra.settings import DEFAULT_PARTITIONS as PARTITIONS
 from stream.records import meta_key
 from stream.settings import StreamSettings
 from tests.bench import prefill
-from tests.bench.figures import Round, Row
+from tests.bench.figures import Round, Row, number
 from tests.bench.machine import busy, core_times, cpu_s
 from tests.bench.peers.bare_loop import APPLIED_KEY
 from tests.bench.processes import BenchError, Sitting, free_port
@@ -165,15 +165,25 @@ def run(rounds: int, seconds: float, loop: bool, faust: bool) -> list[Row]:
     faust_total = min(single, int(seconds * FAUST_PER_S))
     with Sitting() as sitting:
         engines = Engines(sitting, framed, single)
-        for number in range(1, rounds + 1):
-            mine = ours(engines, f"ours-{number}")
+        for turn in range(1, rounds + 1):
+            mine = ours(engines, f"ours-{turn}")
             if loop:
-                peer = bare_loop(engines, f"bare-{number}")
+                peer = bare_loop(engines, f"bare-{turn}")
                 third.rounds.append(round_of(mine, peer))
             if faust:
-                peer = stock_faust(engines, f"faust-{number}", faust_total // 1_000 * 1_000)
+                peer = stock_faust(engines, f"faust-{turn}", faust_total // 1_000 * 1_000)
                 beside.rounds.append(round_of(mine, peer))
-    return [row for row, wanted in ((third, loop), (beside, faust)) if wanted]
+    rows = [row for row, wanted in ((third, loop), (beside, faust)) if wanted]
+    for row in rows:
+        row.notes.append(
+            "; ".join(
+                f"{side}: {number(row.typical(side, 'per_cpu_s'))} pings per CPU second of the worker, which used "
+                f"{row.typical(side, 'worker_cpu'):.0%} of its core, Kafka {row.typical(side, 'kafka_cpu'):.0%} and "
+                f"Redis {row.typical(side, 'redis_cpu'):.0%} of the other"
+                for side in ("ours", "peer")
+            )
+        )
+    return rows
 
 
 def round_of(mine: Drain, peer: Drain) -> Round:

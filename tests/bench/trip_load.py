@@ -193,7 +193,7 @@ async def run(args: argparse.Namespace) -> dict[str, Any]:
     await posting
     used = time.process_time() - used
     deadline = time.monotonic() + STRAGGLERS_S
-    while len(one.delays_s) < one.posted and time.monotonic() < deadline:  # noqa: ASYNC110
+    while len(one.delays_s) < one.posted and time.monotonic() < deadline:
         await asyncio.sleep(0.05)
     lost = [socket.closed_because for socket in sockets if socket.closed_because]
     one.close()

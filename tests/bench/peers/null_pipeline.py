@@ -8,7 +8,6 @@ channel's name, so that no hop has to look into the body.
 from __future__ import annotations
 
 import argparse
-import asyncio
 import gc
 from typing import Any
 
@@ -17,6 +16,8 @@ import uvicorn
 import uvloop
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 from websockets.asyncio.server import ServerConnection, broadcast, serve
+
+from tests.bench.trip_load import PLACES
 
 TOPIC = "bench.null"
 ANSWER = b'{"received":1,"accepted":1,"rejected":0,"results":[{"status":"accepted"}]}'
@@ -74,23 +75,20 @@ async def push(port: int, redis_url: str) -> None:
     """Send what is published on a channel to the connections that named it, one frame a ping."""
     client = redis.asyncio.Redis.from_url(redis_url)
     subscriber = client.pubsub(ignore_subscribe_messages=True)
-    watchers: dict[bytes, set[ServerConnection]] = {}
 
     async def handler(connection: ServerConnection) -> None:
         channel = str(await connection.recv()).encode()
-        await subscriber.subscribe(channel)
-        watchers.setdefault(channel, set()).add(connection)
+        watchers[channel].add(connection)
         await connection.wait_closed()
         watchers[channel].discard(connection)
 
+    watchers: dict[bytes, set[ServerConnection]] = {str(place).encode(): set() for place in range(PLACES)}
+    await subscriber.subscribe(*watchers)
     async with serve(handler, "127.0.0.1", port, compression=None, backlog=4096):
         while True:
-            if not subscriber.subscribed:
-                await asyncio.sleep(0.05)
-                continue
             message = await subscriber.get_message(timeout=1.0)
             if message is not None:
-                broadcast(watchers.get(message["channel"], ()), message["data"])
+                broadcast(watchers[message["channel"]], message["data"])
 
 
 def main() -> None:
