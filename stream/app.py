@@ -16,8 +16,8 @@ from stream.transport import Transport
 
 log = logging.getLogger(__name__)
 
-#: Kafka's own advice: at most a third of the session timeout, so that two lost heartbeats are borne.
-HEARTBEATS_PER_SESSION = 3
+#: A member learns of a rebalance by its next heartbeat. Kafka's own advice is at most a third of the session timeout.
+HEARTBEAT_S, HEARTBEATS_PER_SESSION = 1.0, 3
 #: Faust's default is 4,096 records; a record of ours is up to 45 KB, and Redis may be away while they wait.
 BUFFERED_RECORDS = 256
 
@@ -37,7 +37,7 @@ def build_app(settings: StreamSettings, handler: FrameHandler) -> faust.App:
         consumer_auto_offset_reset="earliest",
         broker_session_timeout=settings.session_timeout_s,
         broker_rebalance_timeout=settings.rebalance_timeout_s,
-        broker_heartbeat_interval=settings.session_timeout_s / HEARTBEATS_PER_SESSION,
+        broker_heartbeat_interval=min(HEARTBEAT_S, settings.session_timeout_s / HEARTBEATS_PER_SESSION),
         broker_commit_interval=settings.commit_interval_s,
         stream_buffer_maxsize=BUFFERED_RECORDS,
         # A revoked partition is handed over when its frames are written, so that the next owner reads all of them.

@@ -42,13 +42,6 @@ class DriverState:
         """Whether a fix of this time is among the last SEEN_FIXES that were not duplicates."""
         return fix_time_ms & _SEEN_MASK in self._seen
 
-    def _remember(self, fix_time_ms: int) -> None:
-        if len(self._seen) < SEEN_FIXES:
-            self._seen.append(fix_time_ms & _SEEN_MASK)
-        else:
-            self._seen[self._cursor] = fix_time_ms & _SEEN_MASK
-            self._cursor = (self._cursor + 1) % SEEN_FIXES
-
     def fold(self, ping: Ping, max_speed_mps: float) -> int:
         """Take one ping in and return its verdict.
 
@@ -57,9 +50,10 @@ class DriverState:
         """
         fixes = self.fixes
         newest = fixes[-1]
-        if ping.fix_time_ms <= newest.fix_time_ms:
+        fix_time_ms = ping.fix_time_ms
+        if fix_time_ms <= newest.fix_time_ms:
             return self._fold_late(ping, max_speed_mps)
-        self._remember(ping.fix_time_ms)
+        self._remember(fix_time_ms)
         fixes.append(ping)
         if len(fixes) > KEPT_FIXES:
             del fixes[0]
@@ -68,6 +62,14 @@ class DriverState:
             return LIVE
         self.live = live_of(fixes, max_speed_mps)
         return IMPOSSIBLE_JUMP
+
+    def _remember(self, fix_time_ms: int) -> None:
+        seen = self._seen
+        if len(seen) < SEEN_FIXES:
+            seen.append(fix_time_ms & _SEEN_MASK)
+        else:
+            seen[self._cursor] = fix_time_ms & _SEEN_MASK
+            self._cursor = (self._cursor + 1) % SEEN_FIXES
 
     def _fold_late(self, ping: Ping, max_speed_mps: float) -> int:
         fixes = self.fixes
@@ -107,13 +109,10 @@ def is_possible(before: Ping, after: Ping, max_speed_mps: float) -> bool:
     """Whether a car at `before` can be at `after`: the accuracy of both is granted, phones' clocks tick in seconds."""
     elapsed_s = (after.fix_time_ms - before.fix_time_ms) / 1000
     reach_m = max_speed_mps * (elapsed_s if elapsed_s > 1.0 else 1.0)
-    if before.accuracy_m is not None:
-        reach_m += before.accuracy_m
-    if after.accuracy_m is not None:
-        reach_m += after.accuracy_m
     # Along the meridian, then along the parallel, is never shorter than the great circle, and four times cheaper.
     if (abs(after.lat - before.lat) + abs(after.lon - before.lon)) * METRES_PER_DEGREE <= reach_m:
         return True
+    reach_m += (before.accuracy_m or 0.0) + (after.accuracy_m or 0.0)
     return bool(h3.great_circle_distance((before.lat, before.lon), (after.lat, after.lon), unit="m") <= reach_m)
 
 

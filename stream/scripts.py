@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
+import math
 from collections.abc import Sequence
 from typing import Any
 
+import hiredis
 import redis.asyncio
-from redis.exceptions import NoScriptError
+from redis.exceptions import NoScriptError, ResponseError, TimeoutError
 
 #: Keys and arguments of one call.
 Call = tuple[Sequence[str], Sequence[Any]]
@@ -23,21 +26,46 @@ class Scripts:
         """Run one script per call, in order, and return the replies.
 
         A Redis that forgot its scripts (SCRIPT FLUSH, restart, failover) is given them again, and *all* calls are
-        repeated: scripts must bear that.
+        repeated: scripts must bear that. A call that fails does not keep those behind it from being run; its error
+        is raised when all have been.
         """
         if not calls:
             return []
         for attempt in (1, 2):
             if script not in self._sha:
                 self._sha[script] = await self._redis.script_load(script)
-            pipeline = self._redis.pipeline(transaction=False)
             sha = self._sha[script]
-            for keys, args in calls:
-                pipeline.execute_command("EVALSHA", sha, len(keys), *keys, *args)
             try:
-                return list(await pipeline.execute())
+                return await self._exchange([("EVALSHA", sha, len(keys), *keys, *args) for keys, args in calls])
             except NoScriptError:
                 del self._sha[script]
                 if attempt == 2:
                     raise
         raise AssertionError("unreachable")
+
+    async def _exchange(self, commands: Sequence[tuple[Any, ...]]) -> list[Any]:
+        # redis-py's asynchronous pipeline packs each argument in Python and sets a timer for each reply: a third of
+        # the worker's time. Connections, errors and reading are redis-py's here, too.
+        pool = self._redis.connection_pool
+        connection = await pool.get_connection()  # type: ignore[no-untyped-call]
+        replies: list[Any] = []
+        error: ResponseError | None = None
+        try:
+            async with asyncio.timeout(connection.socket_timeout):
+                await connection.send_packed_command([hiredis.pack_command(command) for command in commands])
+                for _ in commands:
+                    try:
+                        replies.append(await connection.read_response(timeout=math.inf))
+                    except ResponseError as answered:
+                        error = error or answered
+        except BaseException as failed:
+            # Replies that nobody reads any more must not be taken for those of the next commands.
+            await connection.disconnect(nowait=True)
+            if isinstance(failed, asyncio.TimeoutError):
+                raise TimeoutError("Redis did not answer in time") from None
+            raise
+        finally:
+            await pool.release(connection)
+        if error is not None:
+            raise error
+        return replies

@@ -52,7 +52,7 @@ class StreamSettings(KafkaSettings, RedisSettings, ClockSettings, FreshnessSetti
             le=100_000,
             description="Pings folded but not yet written to Redis; beyond this the worker stops reading.",
         ),
-    ] = 2_000
+    ] = 8_000
     redis_timeout_s: Annotated[
         float, Field(gt=0, description="A Redis that is silent for this long counts as away; it is asked again.")
     ] = 5.0
@@ -63,8 +63,13 @@ class StreamSettings(KafkaSettings, RedisSettings, ClockSettings, FreshnessSetti
         float, Field(gt=0, description="A killed worker's partitions move to the others after this long.")
     ] = 10.0
     rebalance_timeout_s: Annotated[
-        float, Field(gt=0, description="How long a rebalance waits for members to join.")
-    ] = 10.0
+        float,
+        Field(
+            gt=0,
+            description="How long a rebalance waits for members to join. The embedded broker waits that long "
+            "whenever somebody joins.",
+        ),
+    ] = 3.0
     stall_after_s: Annotated[
         float,
         Field(

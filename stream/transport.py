@@ -19,6 +19,8 @@ Assign = Callable[[Mapping[int, int]], Awaitable[Mapping[int, int]]]
 class ConsumerThread(driver.AIOKafkaConsumerThread):  # type: ignore[misc]
     """Faust sets `fetch_max_wait_ms=1500` and offers no setting for it."""
 
+    logger = driver.logger
+
     def _create_worker_consumer(self, transport: Any) -> aiokafka.AIOKafkaConsumer:
         consumer = super()._create_worker_consumer(transport)
         consumer._fetch_max_wait_ms = cast(Transport, transport).fetch_max_wait_ms  # read when it starts
@@ -31,6 +33,8 @@ class Consumer(driver.Consumer):  # type: ignore[misc]
     Kafka's committed offset may be behind that (then frames would be read again, only to be skipped), and a fault in
     the commit could put it ahead (then frames would be lost; see Faust issue 606).
     """
+
+    logger = driver.logger
 
     def _new_consumer_thread(self) -> ConsumerThread:
         return ConsumerThread(self, loop=self.loop, beacon=self.beacon)

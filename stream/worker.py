@@ -148,7 +148,10 @@ class Worker:
             )
             if stalled is not None:
                 # Whatever hangs may hang our stopping, too. Everything that was acknowledged is in Redis.
-                log.error("the consumer has stalled; ending, to be started again", extra={"partition": stalled})
+                log.error(
+                    "the consumer has stalled; ending, to be started again",
+                    extra={"partition": stalled, "lag": self._lag()},
+                )
                 os._exit(1)
 
     def waiting_for(self) -> str | None:
@@ -159,18 +162,19 @@ class Worker:
             return "waiting for Redis"
         return None if self._handler.unassigned is None else "waiting for Kafka to assign partitions"
 
+    def _lag(self) -> dict[int, int]:
+        held = self._handler.partitions
+        ends = self._watchdog.log_ends
+        return {number: max(0, end - held[number].next_offset) for number, end in ends.items() if number in held}
+
     def _gauges(self) -> Gauges:
         now_ms, settings = self._clock.now_ms(), self._settings
         totals: Counter[str] = Counter()
         drivers = {"live": 0, "stale": 0}
-        lag = {}
-        for number, end in self._watchdog.log_ends.items():
-            if number in self._handler.partitions:
-                lag[number] = max(0, end - self._handler.partitions[number].next_offset)
         for at in self._handler.partitions.values():
             totals.update(at.totals)
             for place in at.shown.values():
                 freshness = freshness_of(place.fix.fix_time_ms, now_ms, settings)
                 if freshness in drivers:
                     drivers[freshness] += 1
-        return Gauges(dict(totals), drivers, lag)
+        return Gauges(dict(totals), drivers, self._lag())
