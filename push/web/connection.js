@@ -3,7 +3,7 @@
 import { TokenNeeded } from "./tokens.js";
 
 const BACKOFF_BASE_MS = 500;
-const BACKOFF_CAP_MS = 15_000;
+const BACKOFF_CAP_MS = 10_000;
 const TOKEN_EXPIRED = 4005;
 const BAD_TOKEN = 4500;
 /** A connection that lived this long starts the backoff afresh when it breaks. */

@@ -1,0 +1,43 @@
+"""One browser and one city for the module; each visitor has a profile of its own."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+from playwright.sync_api import Browser
+
+from tests.browser.chromium import chromium
+from tests.browser.city import City, city
+from tests.browser.visitor import Visitor
+
+Visit = Callable[..., Visitor]
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    with chromium() as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def town(browser: Browser, tmp_path_factory: pytest.TempPathFactory) -> Iterator[City]:
+    # `browser` first: without one there is nothing to look at the city with.
+    with city(tmp_path_factory.mktemp("city")) as running:
+        yield running
+
+
+@pytest.fixture
+def visit(browser: Browser, town: City) -> Iterator[Visit]:
+    """`visit()` opens the map; `visit(width=390, ...)` as somebody else. Keyword arguments are Playwright's."""
+    contexts = []
+
+    def open_map(width: int = 1000, height: int = 700, url: str = town.push.health_url, **options: Any) -> Visitor:
+        context = browser.new_context(viewport={"width": width, "height": height}, **options)
+        contexts.append(context)
+        return Visitor(context.new_page()).open(url)
+
+    yield open_map
+    for context in contexts:
+        context.close()
