@@ -3,6 +3,8 @@
 Drivers are spread over lanes. A lane is one keep-alive connection with one post in flight; what falls due meanwhile
 waits and fills the next post. So load is offered on schedule (an open loop), a driver's fixes never overtake each
 other, and a slow ingest sees fewer, larger posts.
+
+aiohttp, because a post costs it 0.16 ms of CPU and httpx 1.2 ms (measured, 4 KB bodies, keep-alive, uvloop).
 """
 
 from __future__ import annotations
