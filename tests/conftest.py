@@ -13,3 +13,18 @@ from tests.oracle.trace import shared_data as find_shared_data
 def shared_data() -> Path:
     """The folder of real input; the test is skipped where it is absent, or fails if RIDESTREAM_REQUIRE_SHARED=1."""
     return find_shared_data()
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Show what tests measured (`record_property`), also of those that passed."""
+    measured = [
+        report
+        for outcome in ("passed", "failed")
+        for report in terminalreporter.stats.get(outcome, [])
+        if report.user_properties and report.when == "call"
+    ]
+    if measured:
+        terminalreporter.section("figures")
+        for report in measured:
+            figures = ", ".join(f"{name} {value}" for name, value in report.user_properties)
+            terminalreporter.write_line(f"{report.nodeid.rpartition('::')[2]}: {figures}")

@@ -67,7 +67,7 @@ class System:
         self._clock = clock
         self._settings = {
             "RIDESTREAM_JWT_KEY": self._key,
-            "RIDESTREAM_STALE_AFTER_MS": str(NEVER_MS),
+            "RIDESTREAM_STALE_AFTER_MS": str(NEVER_MS - 1),
             "RIDESTREAM_GONE_AFTER_MS": str(NEVER_MS),
             # A killed worker's partitions move fast, so that a test need not wait for a coordinator's patience.
             "RIDESTREAM_SESSION_TIMEOUT_S": "6",

@@ -33,7 +33,7 @@ def test_shuffled_and_twice_gives_the_index_of_in_order_and_once(pair: EnginePai
 
     with System(pair, tmp_path / "shuffled", lambda: clock) as system:
         with system.rider(*WATCHED) as watcher:
-            system.run("replay", "simulator", "replay", path, "--max", "--shuffle", "--repeat", "2")
+            system.run("replay", "simulator", "replay", path, "--max", "--shuffle", "7", "--repeat", "2")
             system.await_folded(2 * once.accepted)
             assert counters.received(system.ingest) == 2 * counts["rows"]
             assert counters.rejected(system.ingest) == {"null_island": 2 * counts["lat_or_lng_exactly_zero"]}

@@ -80,7 +80,6 @@ def test_riders_who_stop_reading_cost_little_and_delay_nobody(
         }
         for name, value in figures.items():
             record_property(name, value)
-        print(f"slow riders on {pair.name}: {figures}")
 
         assert len(queues) == STALLED_RIDERS, "none of them was cut off"
         assert produced > 2 * MAX_BYTES_EACH, "more went out than may wait for one rider"

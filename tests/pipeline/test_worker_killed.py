@@ -29,9 +29,9 @@ def test_kill_9_in_the_middle_loses_nothing_and_doubles_nothing(pair: EnginePair
         with system.rider(stand.lat, stand.lon, stand.rim_m) as rider:
             replay = system.begin("replay", "simulator", "replay", str(trace_path(PORTO)), "--speed", f"{SPEED:g}")
             until(lambda: counters.accepted(system.ingest) > len(fixes) // 3, 60, "a third of the day was accepted")
-            for _ in range(2):
+            assert replay.running
+            for _ in range(2):  # the second time while it catches up
                 folded = system.verdicts().total()
-                assert replay.running
                 system.worker.kill()
                 system.worker.start()
                 system.worker.wait_ready()
