@@ -9,6 +9,7 @@ from contextlib import suppress
 
 from kafka import KafkaProducer
 from kafka.errors import KafkaError
+from kafka.net.compat import KafkaNetClient
 
 log = logging.getLogger(__name__)
 
@@ -134,8 +135,7 @@ class KafkaLink:
             delivery_timeout_ms=self._delivery_ms,
             reconnect_backoff_max_ms=1_000,
             bootstrap_timeout_ms=BOOTSTRAP_TIMEOUT_MS,
-            # A topic made on first use would have the broker's default number of partitions.
-            allow_auto_create_topics=False,
+            kafka_client=_client,
             # The client's own statistics cost a tenth of a produce request and nobody reads them.
             metrics_enabled=False,
         )
@@ -146,6 +146,14 @@ class KafkaLink:
             task = asyncio.ensure_future(asyncio.to_thread(_end, producer))
             self._closing.add(task)
             task.add_done_callback(self._closing.discard)
+
+
+def _client(**configs: object) -> KafkaNetClient:
+    # A topic made on first use would have the broker's default number of partitions. The producer's own option for
+    # that gets lost on the way to the requests (3.0.12).
+    client = KafkaNetClient(**configs)
+    client.cluster.config["allow_auto_create_topics"] = False
+    return client
 
 
 def _succeed(done: Done, _: object) -> None:

@@ -135,7 +135,7 @@ class PingsRoute:
                     tally.rejected[reason] += 1
                 tally.answered.observe(time.perf_counter() - started_s)
                 tally.requests[202] = tally.requests.get(202, 0) + 1
-                respond(Answer(202, encode_verdicts(results, accepted) if results else ONE_ACCEPTED, _JSON))
+                respond(Answer(202, ONE_ACCEPTED if results is None else encode_verdicts(results, accepted), _JSON))
 
             if admitted:
                 self._producer.send(admitted, acknowledged)

@@ -138,12 +138,8 @@ def _decode(body: bytes) -> list[PingIn] | list[PingIn | Malformed]:
         if body[:1] == b"[":
             return _array.decode(body)
         return _batch.decode(body).pings if b'"pings"' in body else [_one.decode(body)]
-    except (msgspec.ValidationError, RecursionError):
-        return _decode_each(body)
-    except msgspec.DecodeError as error:
-        # 1e999 is JSON, but no double: that is the fault of one ping, not of the body.
-        if "out of range" not in str(error):
-            raise
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        # Also what is JSON but no value (1e999, half a surrogate pair): the fault of one ping, not of the body.
         return _decode_each(body)
 
 
