@@ -62,7 +62,7 @@ def read_trace(lines: Iterable[str], columns: Mapping[str, str] | None = None, s
     """Read a CSV with a header; comma, semicolon or tab. Raises TraceError.
 
     `columns` says what the file calls a field (`{"driver_id": "TAXI_NO"}`) where ALIASES do not know. Values are not
-    judged: a position out of range is a fix all the same, for ingest to refuse. About 250 bytes of memory a row.
+    judged: a position out of range is a fix all the same, for ingest to refuse. About 300 bytes of memory a row.
     """
     rows = iter(lines)
     header_line = next(rows, "").lstrip("\ufeff")
