@@ -4,35 +4,45 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+#: A partition may wait its turn while a worker catches up on others: that long, it is not taken for silent.
+PATIENCE = 10
+
 
 class Watchdog:
     """Compares, per partition, the end of the log with the offset that is next, from one look to another."""
 
     def __init__(self, stall_after_s: float) -> None:
         self._stall_after_s = stall_after_s
-        self._moved_at_s: dict[int, tuple[int, float]] = {}
+        #: Partition -> the offset that was next, since when, and how much of that others were being caught up on.
+        self._standing: dict[int, tuple[int, float, float]] = {}
+        self._looked_at_s: float | None = None
         #: The end of each partition's log, as of the last look.
         self.log_ends: Mapping[int, int] = {}
 
     def look(self, log_ends: Mapping[int, int], next_offsets: Mapping[int, int], now_s: float) -> int | None:
-        """A partition that has had lag and no progress for `stall_after_s`, if there is one.
+        """A partition that has had lag and no progress for too long, if there is one. `now_s` is monotonic.
 
-        `now_s` is monotonic. Leave out the partitions that have a reason to stand still.
+        Too long is `stall_after_s`, or PATIENCE times as much while the worker catches up on other partitions.
         """
-        self.log_ends = log_ends
+        passed_s = 0.0 if self._looked_at_s is None else now_s - self._looked_at_s
+        self._looked_at_s, self.log_ends = now_s, log_ends
+        lagging = {number: next_offsets.get(number, 0) for number, end in log_ends.items()}
+        lagging = {number: offset for number, offset in lagging.items() if offset < log_ends[number]}
+        before, self._standing = self._standing, {}
+        busy = any(number in before and before[number][0] != offset for number, offset in lagging.items())
         stalled = None
-        for partition in list(self._moved_at_s):
-            if partition not in log_ends:
-                del self._moved_at_s[partition]
-        for partition, end in log_ends.items():
-            offset = next_offsets.get(partition, 0)
-            known, since_s = self._moved_at_s.get(partition, (-1, now_s))
-            if offset >= end or offset != known:
-                self._moved_at_s[partition] = (offset, now_s)
-            elif now_s - since_s >= self._stall_after_s:
-                stalled = partition
+        for number, offset in lagging.items():
+            known, since_s, waited_s = before.get(number, (offset, now_s, 0.0))
+            if known != offset:
+                since_s, waited_s = now_s, 0.0
+            elif busy:
+                waited_s += passed_s
+            self._standing[number] = (offset, since_s, waited_s)
+            stood_s = now_s - since_s
+            if stood_s - waited_s >= self._stall_after_s or stood_s >= PATIENCE * self._stall_after_s:
+                stalled = number
         return stalled
 
     def pause(self) -> None:
         """Whatever stood still had a reason; start counting anew."""
-        self._moved_at_s.clear()
+        self._standing.clear()
