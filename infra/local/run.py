@@ -60,7 +60,7 @@ def main(argv: list[str]) -> int:
             log.unlink()
     try:
         with _key_file(env["RIDESTREAM_JWT_KEY"]), Supervisor(lambda line: _say(console, f"! {line}")) as held:
-            held.stop_on_signals()
+            held.stop_on_request()
             try:
                 Run(held, console, plan_, env).start(fleet)
                 held.watch()

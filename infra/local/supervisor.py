@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import select
 import signal
 import time
 from collections.abc import Callable
@@ -48,13 +50,19 @@ class Supervisor:
         self._report, self._policy = report, policy or RestartPolicy()
         self._tiers: dict[str, list[_Held]] = {tier: [] for tier in self.TIERS}
         self._stop_requests = 0
+        self._terminal: select.poll | None = None
 
-    def stop_on_signals(self) -> None:
-        """SIGINT, SIGTERM and SIGHUP (a closed terminal) request a stop; a second one does not wait for anybody."""
+    def stop_on_request(self) -> None:
+        """SIGINT, SIGTERM and the terminal's end request a stop; a second request does not wait for anybody."""
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, self._on_signal)
-        if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # under nohup it is, and stays so
-            signal.signal(signal.SIGHUP, self._on_signal)
+        if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:  # as under nohup, which wants us to outlive it
+            return
+        signal.signal(signal.SIGHUP, self._on_signal)
+        # The kernel tells only the session's leader. A shell passes it on; make, as a terminal's first program, not.
+        if os.isatty(0):
+            self._terminal = select.poll()
+            self._terminal.register(0, 0)  # hangup and error are always reported
 
     def _on_signal(self, number: int, frame: FrameType | None) -> None:
         self.request_stop()
@@ -68,10 +76,15 @@ class Supervisor:
 
         Raises Stopped when a stop was requested, ProcessFailed when a process has ended for good.
         """
-        if self._stop_requests:
+        if self._stop_requests or self._hung_up():
             raise Stopped
         self._look()
         time.sleep(seconds)
+
+    def _hung_up(self) -> bool:
+        # Not POLLNVAL, which macOS says of terminals that are well.
+        events = [] if self._terminal is None else self._terminal.poll(0)
+        return any(event & (select.POLLHUP | select.POLLERR) for _, event in events)
 
     def hold(self, tier: str, process: Process, on_exit: OnExit = OnExit.FAIL) -> None:
         """Take responsibility for a process that was started."""
