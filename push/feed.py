@@ -96,11 +96,10 @@ class Feed:
             while True:
                 try:
                     await self._live()
-                except* (RedisError, OSError) as group:
+                except (RedisError, OSError) as error:
                     if self._away is None:
                         failures = 0
                         self._metrics.reconnects.inc()
-                    error = _first(group)
                     self._away = f"Redis does not answer: {error}"
                     if failures == 0:
                         log.warning("%s", self._away)
@@ -112,21 +111,26 @@ class Feed:
             await asyncio.gather(*self._reading.values(), return_exceptions=True)
 
     async def _live(self) -> None:
-        """One life of the connection. It ends with an error of Redis, in a group or alone."""
+        """One life of the connection. Raises RedisError or OSError when it ends."""
         pubsub: Any = self._client.pubsub()  # the library does not type connect and aclose
+        parts: list[asyncio.Task[None]] = []
         self._joined.clear()
         self._news.set()
         try:
             await self._client.ping()
             await pubsub.connect()
+            _heed_cancellation()
             if self._away is not None:
                 log.info("Redis answers")
                 self._away = None
-            async with asyncio.TaskGroup() as group:
-                group.create_task(self._join(pubsub))
-                group.create_task(self._hear(pubsub))
-                group.create_task(self._check(pubsub))
+            parts = [asyncio.create_task(part(pubsub)) for part in (self._join, self._hear, self._check)]
+            done, _ = await asyncio.wait(parts, return_when=asyncio.FIRST_COMPLETED)
+            for part in done:
+                part.result()
         finally:
+            for part in parts:
+                part.cancel()
+            await asyncio.gather(*parts, return_exceptions=True)
             with suppress(RedisError, OSError):
                 await pubsub.aclose()
 
@@ -138,11 +142,13 @@ class Feed:
             if fresh:
                 self._joined.update(fresh)
                 await pubsub.ssubscribe(*(channel_of(region) for region in fresh))
+                _heed_cancellation()
 
     async def _hear(self, pubsub: PubSub) -> None:
         taken = 0
         while True:
             message = await pubsub.get_message(timeout=None)
+            _heed_cancellation()
             if message is None:
                 continue
             region = region_of_channel(message["channel"])
@@ -184,6 +190,7 @@ class Feed:
                     # What was buffered before the read is asked for is in what it returns.
                     self._mirror.expect(region)
                     snapshot = await self._index.snapshot(region)
+                    _heed_cancellation()
                 self._metrics.reads.inc()
                 if region not in self._wanted:
                     return
@@ -209,6 +216,7 @@ class Feed:
             await asyncio.sleep(self._check_s)
             await self._drop_unwatched(pubsub)
             missed = await self._missed()
+            _heed_cancellation()
             for region in missed:
                 self._metrics.gaps.inc()
                 self._read(region)
@@ -250,8 +258,9 @@ class Feed:
             await pubsub.sunsubscribe(*(channel_of(region) for region in idle))
 
 
-def _first(group: BaseExceptionGroup[BaseException]) -> BaseException:
-    error: BaseException = group
-    while isinstance(error, BaseExceptionGroup):
-        error = error.exceptions[0]
-    return error
+def _heed_cancellation() -> None:
+    """Call it after each exchange with Redis: redis-py sends inside `asyncio.wait_for`, which swallows a cancellation
+    that comes together with its result (Python 3.11; fixed in 3.12). A task that goes on then never ends."""
+    task = asyncio.current_task()
+    if task is not None and task.cancelling():
+        raise asyncio.CancelledError
