@@ -19,7 +19,6 @@ class Poster(asyncio.Protocol):
     def __init__(self, on_answer: Callable[[Poster, int], None]) -> None:
         self._on_answer = on_answer
         self._buffer = b""
-        self._expected = 0
         self._transport: asyncio.WriteTransport | None = None
         self.last_answer = b""
         #: Whatever the caller wants to remember about the request in flight (its scheduled time).
@@ -43,18 +42,11 @@ class Poster(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         if self._buffer:
             data = self._buffer + data
-        # Answers of one server have one length: look into the headers only when the length is another.
-        if len(data) != self._expected:
-            end = data.find(_HEADERS_END)
-            at = data[:end].lower().find(_LENGTH) if end >= 0 else -1
-            if at < 0:
-                self._buffer = data
-                return
-            length = int(data[at + len(_LENGTH) : data.index(b"\r", at)])
-            if len(data) < end + 4 + length:
-                self._buffer = data
-                return
-            self._expected = end + 4 + length
+        end = data.find(_HEADERS_END)
+        at = data[:end].lower().find(_LENGTH) if end >= 0 else -1
+        if at < 0 or len(data) < end + 4 + int(data[at + len(_LENGTH) : data.index(b"\r", at)]):
+            self._buffer = data
+            return
         self._buffer = b""
         self.last_answer = data
         self._on_answer(self, int(data[9:12]))
