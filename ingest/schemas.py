@@ -139,7 +139,7 @@ def _decode(body: bytes) -> list[PingIn] | list[PingIn | Malformed]:
             return _array.decode(body)
         return _batch.decode(body).pings if b'"pings"' in body else [_one.decode(body)]
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        # Also what is JSON but no value (1e999, half a surrogate pair): the fault of one ping, not of the body.
+        # Also what is JSON but no value (1e999): the fault of one ping, not of the body.
         return _decode_each(body)
 
 

@@ -75,10 +75,9 @@ def test_a_detail_never_repeats_what_was_sent() -> None:
         assert "157944" not in malformed.detail
 
 
-@pytest.mark.parametrize(("good", "bad"), [(str(GOOD["lat"]), "1e999"), ('"a"', '"\\ud800"')])
-def test_json_that_is_no_value_spoils_only_its_own_ping(good: str, bad: str) -> None:
+def test_a_number_that_is_no_double_spoils_only_its_own_ping() -> None:
     one = encoded(GOOD).decode()
-    bad = one.replace(good, bad)
+    bad = one.replace(str(GOOD["lat"]), "1e999")
     for body in (f"[{one},{bad}]", f'{{"pings":[{one},{bad}]}}'):
         first, second = decode_body(body.encode())
         assert isinstance(first, PingIn)
@@ -107,6 +106,7 @@ def test_json_that_is_no_value_spoils_only_its_own_ping(good: str, bad: str) -> 
         (b'{"a":' * 100_000 + b"1" + b"}" * 100_000, 400),
         (b'{"pings":' + b"[" * 100_000 + b"]" * 100_000 + b"}", 400),
         (b"\xff\xfe{}", 400),
+        (encoded([GOOD, ping(ping_id="\ud800")]), 400),
         (encoded([GOOD] * 1001), 413),
         (encoded({"pings": [GOOD] * 1001}), 413),
         (encoded([{}] * 1001), 413),
