@@ -1,0 +1,58 @@
+"""Ticks: at once after a silence, then no more often than set, and rarer under load."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from push.ticks import Ticker, next_interval_s
+from tests.push.node import eventually
+
+
+@given(spent_s=st.floats(0, 10), tick_s=st.floats(0.001, 1), max_tick_s=st.floats(0.001, 5))
+def test_the_interval_keeps_within_its_bounds_and_leaves_half_the_time_free(spent_s, tick_s, max_tick_s):
+    interval_s = next_interval_s(spent_s, tick_s, max_tick_s)
+    assert tick_s <= interval_s <= max(tick_s, max_tick_s)
+    assert interval_s >= min(max(tick_s, max_tick_s), 2 * spent_s)
+
+
+async def test_many_wakes_are_one_turn_and_a_wake_during_a_turn_is_another():
+    turns = []
+    ticker: Ticker
+
+    def turn() -> Iterator[None]:
+        turns.append("begins")
+        if turns.count("begins") == 1:
+            ticker.wake()
+        yield
+        turns.append("ends")
+
+    ticker = Ticker(turn, 0.001, 0.01, lambda _: None)
+    for _ in range(5):
+        ticker.wake()
+    await eventually(lambda: turns == ["begins", "ends", "begins", "ends"])
+    await asyncio.sleep(0.02)
+    assert len(turns) == 4
+
+
+async def test_a_turn_that_fails_does_not_end_the_turns():
+    turns = []
+
+    def turn() -> Iterator[None]:
+        turns.append(1)
+        if len(turns) == 1:
+            raise RuntimeError
+        yield
+
+    ticker = Ticker(turn, 0.001, 0.01, lambda _: None)
+    ticker.wake()
+    await eventually(lambda: len(turns) == 1)
+    ticker.wake()
+    await eventually(lambda: len(turns) == 2)
+    ticker.stop()
+    ticker.wake()
+    await asyncio.sleep(0.02)
+    assert len(turns) == 2
