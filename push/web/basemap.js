@@ -15,7 +15,7 @@ export async function addBaseMap(map, url) {
   if (!response.ok) throw new Error(`base map: HTTP ${response.status}`);
   const document_ = await response.json();
   map.createPane("ground").style.zIndex = 300;
-  map.createPane("names").style.zIndex = 460;
+  map.createPane("names").style.zIndex = 440;
   map.getPane("names").style.pointerEvents = "none";
   const renderer = L.canvas({ pane: "ground", padding: 0.6 });
   const classOf = (feature) => feature.properties?.class ?? "minor";

@@ -11,7 +11,6 @@ const HIT_PX = 15;
 export const CarsLayer = L.Layer.extend({
   initialize(scene) {
     this._scene = scene;
-    this._zooming = false;
     this.drawn = [];
   },
 
@@ -34,12 +33,12 @@ export const CarsLayer = L.Layer.extend({
       viewreset: this._place,
       resize: this._place,
       zoomanim: this._animateZoom,
-      zoomend: this._zoomEnd,
+      zoomend: this._place,
     };
   },
 
   _place() {
-    if (this._zooming) return;
+    if (this._map._animatingZoom) return;
     const size = this._map.getSize();
     const ratio = Math.min(2, window.devicePixelRatio || 1);
     if (this._canvas.width !== Math.round(size.x * ratio) || this._canvas.height !== Math.round(size.y * ratio)) {
@@ -53,17 +52,13 @@ export const CarsLayer = L.Layer.extend({
     this.frame(performance.now());
   },
 
-  // While Leaflet animates a zoom the finished picture is scaled along, as Leaflet does with its own canvases.
+  // While Leaflet animates a zoom the finished picture is scaled along, as Leaflet does with its own canvases. Whether
+  // it does is Leaflet's to know: a zoom that changes nothing ends before this is told that it began.
   _animateZoom(event) {
-    this._zooming = true;
+    if (!this._map._animatingZoom) return;
     const scale = this._map.getZoomScale(event.zoom);
     const corner = this._map._latLngBoundsToNewLayerBounds(this._map.getBounds(), event.zoom, event.center).min;
     L.DomUtil.setTransform(this._canvas, corner, scale);
-  },
-
-  _zoomEnd() {
-    this._zooming = false;
-    this._place();
   },
 
   /** The car drawn nearest to a container point, or null. */
@@ -78,7 +73,7 @@ export const CarsLayer = L.Layer.extend({
   },
 
   frame(now) {
-    if (this._zooming || !this._map) return;
+    if (!this._map || this._map._animatingZoom) return;
     const { fleet, rider, selected, isStale } = this._scene;
     const context = this._context;
     const ratio = this._ratio;

@@ -6,8 +6,9 @@ const GLIDE_MAX_MS = 6_000;
 const GLIDE_FIRST_MS = 1_000;
 /** Across more than this a straight glide would be fiction: the car appears at its new place. */
 const JUMP_M = 1_000;
-/** About half a minute of fixes at a ping every two seconds. */
+/** A trail is its last fixes this far apart: a few hundred metres of where the car really was. */
 const TRAIL_POINTS = 18;
+const TRAIL_STEP_M = 18;
 const FADE_MS = 350;
 const EARTH_RADIUS_M = 6_371_007.180918475;
 const EARTH_AROUND_M = 2 * Math.PI * 6_378_137;
@@ -34,6 +35,15 @@ export function distanceM(lat1, lon1, lat2, lon2) {
     Math.sin(((lat2 - lat1) * rad) / 2) ** 2 +
     Math.cos(lat1 * rad) * Math.cos(lat2 * rad) * Math.sin(((lon2 - lon1) * rad) / 2) ** 2;
   return 2 * EARTH_RADIUS_M * Math.asin(Math.sqrt(a));
+}
+
+/** Keep the fix a car is about to leave, if it is far enough from the one kept last. */
+function extendTrail(car) {
+  const { trail } = car;
+  const [lastX, lastY] = trail.length ? trail.slice(-2) : [-1, -1];
+  if (Math.hypot(car.x - lastX, car.y - lastY) < TRAIL_STEP_M * worldPerMetre(car.lat)) return;
+  trail.push(car.x, car.y);
+  if (trail.length > 2 * TRAIL_POINTS) trail.splice(0, 2);
 }
 
 const turn = (from, to) => ((to - from + 540) % 360) - 180;
@@ -132,10 +142,7 @@ export class Fleet {
     const [atX, atY] = this.drawnAt(car, now);
     const movedM = Math.hypot(x - car.x, y - car.y) / worldPerMetre(wire.lat);
     if (known && known.leftAt === null && movedM < JUMP_M) {
-      if (movedM > 0.5) {
-        car.trail.push(car.x, car.y);
-        if (car.trail.length > 2 * TRAIL_POINTS) car.trail.splice(0, 2);
-      }
+      extendTrail(car);
       if (car.movedAt !== null) {
         const interval = Math.min(GLIDE_MAX_MS, now - car.movedAt);
         car.intervalMs = car.intervalMs === null ? interval : 0.7 * car.intervalMs + 0.3 * interval;

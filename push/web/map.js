@@ -153,15 +153,24 @@ $("show-cells").addEventListener("change", () => ($("show-cells").checked ? cell
 $("show-view").addEventListener("change", watchView);
 
 const tip = $("tip");
-map.on("mousemove", ({ containerPoint }) => {
-  const car = cars.at(containerPoint);
+let pointer = null;
+/** Cars move under a pointer that rests: asked on every move and with every panel. */
+function showTip() {
+  const car = pointer && cars.at(pointer);
   map.getContainer().classList.toggle("over-car", Boolean(car));
   tip.hidden = !car;
   if (!car) return;
   tip.textContent = `${car.driver_id} · ${scene.isStale(car) ? "stale" : "live"}`;
-  tip.style.transform = `translate(${containerPoint.x + 14}px, ${containerPoint.y + 14}px)`;
+  tip.style.transform = `translate(${pointer.x + 14}px, ${pointer.y + 14}px)`;
+}
+map.on("mousemove", ({ containerPoint }) => {
+  pointer = containerPoint;
+  showTip();
 });
-map.on("mouseout", () => (tip.hidden = true));
+map.on("mouseout", () => {
+  pointer = null;
+  showTip();
+});
 
 // ---- what the server says ------------------------------------------------------------------------------------
 
@@ -229,6 +238,7 @@ setInterval(() => {
   fleet.prune(figures.eventMs, goneAfterMs, now);
   if (connection.state.name === "reconnecting") panel.state(connection.state, now);
   panel.render(now, figures);
+  showTip();
   if ($("show-cells").checked) cells.shade(fleet.cars.values(), now);
 }, PANEL_EVERY_MS);
 

@@ -16,8 +16,6 @@ from tests.browser.visitor import Visitor
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(180), pytest.mark.xdist_group("browser")]
 
-MARKED = "document.elementFromPoint"
-
 
 def overlap(page: Any, one: str, other: str) -> bool:
     a, b = page.locator(one).bounding_box(), page.locator(other).bounding_box()
@@ -109,6 +107,15 @@ def test_cars_beyond_the_circle_come_with_a_second_subscription(visit: Visit) ->
     assert visitor.text("#count") == "31"
     visitor.page.click("text=Cars beyond your circle")
     visitor.until(lambda: not any(each.startswith("far") for each in visitor.cars()), "only the circle's cars")
+
+
+def test_the_cars_go_on_moving_after_impatient_zooming(visit: Visit) -> None:
+    visitor = visit().until_live()
+    for button in ("in", "out"):
+        clicks = f"for (let i = 0; i < 5; i++) document.querySelector('.leaflet-control-zoom-{button}').click()"
+        visitor.page.evaluate(clicks)
+        visitor.until(lambda: visitor.page.locator(".leaflet-zoom-anim").count() == 0, "the end of the animation")
+        visitor.until_moving()
 
 
 def test_a_silent_car_turns_hollow_and_grey_and_is_called_stale(visit: Visit, town: City) -> None:
@@ -239,7 +246,9 @@ def test_the_attribution_is_visible_and_nothing_covers_it(visit: Visit, size: tu
     box = credit.bounding_box()
     assert box is not None
     x, y = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
-    assert visitor.page.evaluate(f"{MARKED}({x}, {y}).closest('.leaflet-control-attribution') !== null")
+    assert visitor.page.evaluate(
+        f"document.elementFromPoint({x}, {y}).closest('.leaflet-control-attribution') !== null"
+    )
 
 
 def test_no_request_leaves_the_origin_no_url_holds_a_token_and_nothing_complains(visit: Visit) -> None:

@@ -60,6 +60,11 @@ class Visitor:
         self.until(lambda: (self.ask("state") or {}).get("name") == "live" and len(self.cars()) >= 31, "live with cars")
         return self
 
+    def until_moving(self) -> None:
+        """Until every car that is drawn is drawn somewhere else than now."""
+        before = {(car["x"], car["y"]) for car in self.cars().values()}
+        self.until(lambda: not before & {(car["x"], car["y"]) for car in self.cars().values()}, "motion")
+
     def cars(self) -> dict[str, dict[str, Any]]:
         return {car["driver_id"]: car for car in self.ask("cars") or []}
 
