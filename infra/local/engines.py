@@ -233,8 +233,8 @@ def check_redis(url: str) -> None:
     if parts.scheme != "redis":
         return
     try:
-        host, port = parts.hostname or "localhost", parts.port or 6379
+        host, port = parts.hostname or "localhost", 6379 if parts.port is None else parts.port
     except ValueError:
-        host, port = "", 0
-    if not host or not redis_answers(host, port):
+        raise EngineUnreachable("RIDESTREAM_REDIS is no address like redis://host:port/db") from None
+    if not redis_answers(host, port):
         raise EngineUnreachable(f"no Redis answers at {host}:{port} (RIDESTREAM_REDIS)")
