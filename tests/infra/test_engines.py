@@ -81,7 +81,9 @@ def test_a_kafka_address_where_nobody_is_names_the_setting(address: str) -> None
         check_kafka(address)
 
 
-@pytest.mark.parametrize("url", [f"redis://:secret@{HOST}:1/0", "redis://:secret@localhost:99999/0", f"redis://{HOST}:0"])
+@pytest.mark.parametrize(
+    "url", [f"redis://:secret@{HOST}:1/0", "redis://:secret@localhost:99999/0", f"redis://{HOST}:0"]
+)
 def test_a_redis_address_where_nobody_is_names_the_setting_and_not_the_password(url: str) -> None:
     with pytest.raises(EngineUnreachable, match="RIDESTREAM_REDIS") as refused:
         check_redis(url)
