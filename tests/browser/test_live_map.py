@@ -14,7 +14,7 @@ from tests.browser.city import City
 from tests.browser.conftest import Visit
 from tests.browser.visitor import Visitor
 
-pytestmark = [pytest.mark.browser, pytest.mark.timeout(180), pytest.mark.xdist_group("browser")]
+pytestmark = [pytest.mark.browser, pytest.mark.timeout(180)]
 
 
 def overlap(page: Any, one: str, other: str) -> bool:

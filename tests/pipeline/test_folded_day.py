@@ -20,7 +20,7 @@ from tests.pipeline.system import System, assert_no_positions_in, replay_clock
 
 SPEED = 600.0
 #: The day lasts 143 s at that speed; engines and services take some seconds before, most on Apache Kafka.
-pytestmark = [pytest.mark.pipeline, pytest.mark.replay, pytest.mark.timeout(400), pytest.mark.xdist_group("folded-day")]
+pytestmark = [pytest.mark.pipeline, pytest.mark.replay, pytest.mark.timeout(400)]
 
 
 @dataclass(frozen=True)
