@@ -69,16 +69,27 @@ const attribution = L.control.attribution({ prefix: '<a href="https://leafletjs.
 attribution.addAttribution('<a href="https://www.openstreetmap.org/copyright">© OpenStreetMap contributors</a>');
 L.control.zoom({ position: "bottomright" }).addTo(map);
 
-/** Fit your circle into the part of the screen that the panel leaves free. */
-function fitCircle(animate) {
-  const { lat, lon, radius_m } = scene.rider;
-  const bounds = L.latLng(lat, lon).toBounds(2 * radius_m);
+/** The part of the screen that the panel leaves free, as Leaflet's paddings. */
+function free() {
   const sheet = document.querySelector(".panel").getBoundingClientRect();
-  const free = narrow.matches
+  return narrow.matches
     ? { paddingTopLeft: [12, 12], paddingBottomRight: [12, innerHeight - sheet.top + 12] }
     : { paddingTopLeft: [sheet.right + 24, 28], paddingBottomRight: [28, 28] };
-  map.fitBounds(bounds, { ...free, animate });
 }
+
+function fitCircle(animate) {
+  const { lat, lon, radius_m } = scene.rider;
+  map.fitBounds(L.latLng(lat, lon).toBounds(2 * radius_m), { ...free(), animate });
+}
+
+/** The zoom buttons keep the middle of what is visible, not a place under the panel. */
+function zoomBy(levels) {
+  const { paddingTopLeft: [left, top], paddingBottomRight: [right, bottom] } = free();
+  const { x, y } = map.getSize();
+  map.setZoomAround(L.point((left + x - right) / 2, (top + y - bottom) / 2), map.getZoom() + levels);
+}
+map.zoomIn = (levels = map.options.zoomDelta) => zoomBy(levels);
+map.zoomOut = (levels = map.options.zoomDelta) => zoomBy(-levels);
 
 if (narrow.matches) $("more").open = false;
 if (matchMedia("(pointer: coarse)").matches) $("hint").textContent = "Tap anywhere to stand there";
