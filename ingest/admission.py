@@ -5,7 +5,6 @@ Of a credible fix nothing is lost for a bad extra: an impossible heading, speed 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Protocol
 
 import msgspec
@@ -58,8 +57,7 @@ class Limits(Protocol):
     def accept_mock(self) -> bool: ...
 
 
-@dataclass(frozen=True, slots=True)
-class DriverRule:
+class DriverRule(msgspec.Struct, frozen=True, gc=False):
     """Whose pings a token may post: those of `driver_id`, or of any driver when it is "" (a fleet)."""
 
     driver_id: str
@@ -88,16 +86,14 @@ _SECONDS = Rejection(TOO_OLD, "fix_time_ms is epoch milliseconds; this looks lik
 
 def admit(ping: PingIn, rule: DriverRule, now_ms: int, received_at_ms: int, limits: Limits) -> Ping | Rejection:
     """The ping as it goes to Kafka, or why not. `now_ms` is event time; `received_at_ms` is the wall's."""
-    ping_id = ping.ping_id
-    if not ping_id:
-        ping_id = ""
-    elif not valid_id(ping_id):
+    ping_id = ping.ping_id or ""
+    if ping_id and not valid_id(ping_id):
         return _BAD_PING_ID
     vehicle_type = ping.vehicle_type or ""
-    if vehicle_type not in VEHICLE_TYPES:
+    if vehicle_type and vehicle_type not in VEHICLE_TYPES:
         return _BAD_TYPE
     vehicle_state = ping.vehicle_state or ONLINE
-    if vehicle_state not in _STATES:
+    if vehicle_state is not ONLINE and vehicle_state not in _STATES:
         return _BAD_STATE
 
     driver_id = rule.driver_id

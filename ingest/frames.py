@@ -5,6 +5,7 @@ Nothing is lost, doubled or reordered: a driver's pings leave in the order in wh
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from ingest.events import Ping
@@ -48,15 +49,23 @@ class Framer:
         """Whether a frame is due because of its size."""
         return bool(self._full)
 
-    def add(self, partition: int, ping: Ping, now_s: float) -> Frame:
-        """Put a ping into its partition's frame and return that frame."""
+    def add(self, partition: int, pings: Sequence[Ping], now_s: float) -> list[Frame]:
+        """Put pings of one partition into its frame, and into new ones as it fills; return the frames they are in."""
         frame = self._open.get(partition)
         if frame is None:
             frame = self._open[partition] = Frame(partition, now_s)
-        frame.pings.append(ping)
-        if len(frame.pings) >= self._max_pings:
+        used, start = [frame], 0
+        while True:
+            room = self._max_pings - len(frame.pings)
+            frame.pings += pings[start : start + room] if start or len(pings) > room else pings
+            if len(frame.pings) < self._max_pings:
+                return used
             self._full.append(self._open.pop(partition))
-        return frame
+            start += room
+            if start >= len(pings):
+                return used
+            frame = self._open[partition] = Frame(partition, now_s)
+            used.append(frame)
 
     def due_at_s(self, waiting_for_ack: bool) -> float | None:
         """When `take_due` will next have something, if nothing is added until then; None when nothing is held."""

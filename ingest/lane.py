@@ -22,13 +22,12 @@ class _Turn:
     """Stands for a lane request where uvicorn keeps its own `RequestResponseCycle`, so that it queues, drains and
     closes around it as around any other."""
 
-    __slots__ = ("body", "disconnected", "keep_alive", "more_body", "protocol", "response_complete", "started_s")
+    __slots__ = ("disconnected", "headers", "keep_alive", "protocol", "response_complete", "started_s")
 
-    def __init__(self, protocol: PingsLane) -> None:
-        self.protocol = protocol
+    def __init__(self, protocol: PingsLane, headers: dict[bytes, bytes]) -> None:
+        self.protocol, self.headers = protocol, headers
         self.keep_alive = True
         self.disconnected = self.response_complete = False
-        self.more_body = False
         self.started_s = time.perf_counter()
 
     @property
@@ -45,17 +44,17 @@ class _Turn:
         transport = protocol.transport
         if self.disconnected or transport.is_closing():
             return
-        parts = [STATUS_LINE[answer.status]]
+        status, body, headers = answer
+        parts = [STATUS_LINE[status]]
         for name, value in protocol.server_state.default_headers:
             parts += (name, b": ", value, b"\r\n")
-        for name, value in answer.headers:
+        for name, value in headers:
             parts += (name, b": ", value, b"\r\n")
             if name == b"connection":
                 self.keep_alive = False
         if not self.keep_alive:
             parts.append(b"connection: close\r\n")
-        parts.append(b"content-length: %d\r\n\r\n" % len(answer.body))
-        parts.append(answer.body)
+        parts += (b"content-length: %d\r\n\r\n" % len(body), body)
         transport.write(b"".join(parts))
         if not self.keep_alive:
             transport.close()
@@ -80,14 +79,21 @@ class PingsLane(HttpToolsProtocol):
         self._read = b""
 
     def on_message_begin(self) -> None:
+        # What uvicorn prepares here (a scope) is of use only if the request goes its way: see on_headers_complete.
         self._between_requests = False
-        super().on_message_begin()
+        self.url = b""
+        self.expect_100_continue = False
+        self.headers = []
 
     def on_headers_complete(self) -> None:
-        if self.url == _URL and self._read and self._takes():
-            self._turn = self.cycle = _Turn(self)  # type: ignore[assignment]
+        if self.url == _URL and self._read and self._takes(headers := dict(self.headers)):
+            self._turn = self.cycle = _Turn(self, headers)  # type: ignore[assignment]
             self._turn_body = b""
         else:
+            url, fields, expects = self.url, self.headers, self.expect_100_continue
+            super().on_message_begin()
+            self.url, self.expect_100_continue = url, expects
+            self.headers += fields
             super().on_headers_complete()
         self._read = b""  # only the first request of a read is known to have come whole
 
@@ -104,27 +110,26 @@ class PingsLane(HttpToolsProtocol):
             super().on_message_complete()
             return
         try:
-            rule = self._route.open("POST", dict(self.headers))
+            rule = self._route.open("POST", turn.headers)
         except Refused as refused:
             turn.respond(self._route.refuse(refused))
         else:
             self._route.take(rule, self._turn_body, turn.started_s, turn.respond)
 
-    def _takes(self) -> bool:
+    def _takes(self, headers: dict[bytes, bytes]) -> bool:
         """Whether the request whose headers are complete is whole, plain, and the only one on its connection."""
-        parser = self.parser
+        parser, cycle = self.parser, self.cycle
+        length = headers.get(b"content-length")
         if (
-            parser.get_method() != b"POST"
-            or parser.get_http_version() != "1.1"
-            or not parser.should_keep_alive()
-            or parser.should_upgrade()
+            length is None
             or self.expect_100_continue
             or self.flow.write_paused
-            or not (self.cycle is None or self.cycle.response_complete)
+            or not (cycle is None or cycle.response_complete)
+            or parser.get_method() != b"POST"
+            or parser.get_http_version() != "1.1"
+            or parser.should_upgrade()
+            or not parser.should_keep_alive()
         ):
             return False
-        for name, value in self.headers:
-            if name == b"content-length":
-                head_ends = self._read.find(b"\r\n\r\n")
-                return head_ends >= 0 and len(self._read) - head_ends - 4 >= int(value)
-        return False
+        head_ends = self._read.find(b"\r\n\r\n")
+        return head_ends >= 0 and len(self._read) - head_ends - 4 >= int(length)

@@ -12,7 +12,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from functools import partial
-from typing import Protocol
+from typing import Protocol, cast
 
 from kafka.errors import KafkaError
 
@@ -98,21 +98,26 @@ class FramingProducer:
             raise Overloaded("too many pings wait for Kafka")
         now_s = time.monotonic()
         ticket = Ticket(acknowledged)
-        add, partitions = self._framer.add, self._partitions
-        frame: Frame | None = None
-        for ping in pings:
-            added_to = add(partition_of(ping.driver_id, partitions), ping, now_s)
-            if added_to is not frame:
-                frame = added_to
-                # Nobody else's pings come between ours, so if we are an owner already we are the last one.
-                if not frame.owners or frame.owners[-1] is not ticket:
-                    frame.owners.append(ticket)
-                    ticket.frames_left += 1
+        for partition, theirs in self._by_partition(pings).items():
+            for frame in self._framer.add(partition, theirs, now_s):
+                frame.owners.append(ticket)
+                ticket.frames_left += 1
         self.unacked += len(pings)
         if self._framer.full:
             self._send_due(now_s)
         elif self._timer is None:
             self._arm(now_s)
+
+    def _by_partition(self, pings: Sequence[Ping]) -> dict[int, Sequence[Ping]]:
+        """The pings of each partition, in order."""
+        partitions = self._partitions
+        drivers = {ping.driver_id for ping in pings}
+        if len(drivers) == 1:
+            return {partition_of(drivers.pop(), partitions): pings}
+        by_partition: dict[int, list[Ping]] = {}
+        for ping in pings:
+            by_partition.setdefault(partition_of(ping.driver_id, partitions), []).append(ping)
+        return cast(dict[int, Sequence[Ping]], by_partition)
 
     async def close(self, timeout_s: float) -> None:
         """Send what is held, wait at most `timeout_s` for the acknowledgements, and stop."""

@@ -18,8 +18,8 @@ def ping(driver: int, number: int) -> Ping:
 def test_a_frame_is_due_one_linger_after_its_first_ping() -> None:
     framer = Framer(LINGER_S, 100)
     assert framer.due_at_s(False) is None
-    framer.add(3, ping(1, 1), 10.0)
-    framer.add(3, ping(1, 2), 10.004)
+    framer.add(3, [ping(1, 1)], 10.0)
+    framer.add(3, [ping(1, 2)], 10.004)
     assert framer.take_due(10.0049, False) == []
     assert framer.due_at_s(False) == 10.0 + LINGER_S
     [frame] = framer.take_due(10.005, False)
@@ -29,17 +29,17 @@ def test_a_frame_is_due_one_linger_after_its_first_ping() -> None:
 
 def test_the_others_leave_with_the_first_that_is_due() -> None:
     framer = Framer(LINGER_S, 100)
-    framer.add(1, ping(1, 1), 10.0)
-    framer.add(2, ping(2, 1), 10.004)
+    framer.add(1, [ping(1, 1)], 10.0)
+    framer.add(2, [ping(2, 1)], 10.004)
     assert [frame.partition for frame in framer.take_due(10.005, False)] == [1, 2]
 
 
 def test_a_full_frame_is_due_at_once_and_alone() -> None:
     framer = Framer(LINGER_S, 2)
-    framer.add(1, ping(1, 1), 10.0)
-    framer.add(2, ping(2, 1), 10.0)
+    framer.add(1, [ping(1, 1)], 10.0)
+    framer.add(2, [ping(2, 1)], 10.0)
     assert not framer.full
-    framer.add(1, ping(1, 2), 10.0)
+    framer.add(1, [ping(1, 2)], 10.0)
     assert framer.full
     assert [frame.partition for frame in framer.take_due(10.0, False)] == [1]
     assert [frame.partition for frame in framer.take_due(10.1, False)] == [2]
@@ -47,7 +47,7 @@ def test_a_full_frame_is_due_at_once_and_alone() -> None:
 
 def test_while_an_acknowledgement_is_owed_frames_wait_longer_but_not_for_ever() -> None:
     framer = Framer(LINGER_S, 100)
-    framer.add(1, ping(1, 1), 10.0)
+    framer.add(1, [ping(1, 1)], 10.0)
     assert framer.take_due(10.0 + 2 * LINGER_S, True) == []
     assert len(framer.take_due(10.0 + HOLD_LINGERS * LINGER_S, True)) == 1
 
@@ -61,30 +61,35 @@ def test_no_frame_can_outgrow_what_kafka_takes() -> None:
     framer = Framer(LINGER_S, 1_000_000)
     added = 0
     while not framer.full:
-        framer.add(0, longest, 0.0)
+        framer.add(0, [longest], 0.0)
         added += 1
     assert len(encode_frame([longest] * added)) <= MAX_FRAME_BYTES
 
 
 STEPS = st.lists(
-    st.tuples(st.integers(0, 9), st.sampled_from([0.0, 0.001, 0.004, 0.005, 0.02]), st.booleans()), max_size=200
+    st.tuples(st.integers(0, 9), st.integers(1, 12), st.sampled_from([0.0, 0.001, 0.004, 0.005, 0.02]), st.booleans()),
+    max_size=100,
 )
 
 
 @given(STEPS, st.integers(1, 7))
-def test_every_ping_leaves_once_and_each_drivers_in_order(steps: list[tuple[int, float, bool]], size: int) -> None:
+def test_every_ping_leaves_once_and_each_drivers_in_order(steps: list[tuple[int, int, float, bool]], size: int) -> None:
     framer, now_s, left = Framer(LINGER_S, size), 0.0, list[Frame]()
     sent: list[tuple[int, int]] = []
-    for number, (driver, pause_s, waiting) in enumerate(steps):
+    used: dict[int, list[Frame]] = {}
+    for driver, count, pause_s, waiting in steps:
         now_s += pause_s
-        framer.add(driver % 3, ping(driver, number), now_s)
-        sent.append((driver, number))
+        numbers = range(len(sent), len(sent) + count)
+        for frame in framer.add(driver % 3, [ping(driver, number) for number in numbers], now_s):
+            used.setdefault(id(frame), []).append(frame)
+        sent += [(driver, number) for number in numbers]
         due_at_s = framer.due_at_s(waiting)
         taken = framer.take_due(now_s, waiting)
         assert bool(taken) == (due_at_s is not None and due_at_s <= now_s)
         left += taken
     left += framer.take_all()
     assert not framer
+    assert set(used) == {id(frame) for frame in left}, "the frames that add() names are those that leave"
     assert all(0 < len(frame.pings) <= size for frame in left)
     arrived = [(int(each.driver_id[7:]), each.fix_time_ms) for frame in left for each in frame.pings]
     assert sorted(arrived) == sorted(sent)
