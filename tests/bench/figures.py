@@ -56,8 +56,8 @@ class Row:
     def invalid_because(self) -> list[str]:
         """Why the row may not be believed; empty when it may."""
         return [
-            f"{self.id}, round {number}: the generator's core was {busy:.0%} busy ({side})"
-            for number, each in enumerate(self.rounds, 1)
+            f"round {turn}: the generator's core was {busy:.0%} busy ({side})"
+            for turn, each in enumerate(self.rounds, 1)
             for side, busy in (("ours", each.busy_ours), ("peer", each.busy_peer))
             if each.generator_matters and busy > MAX_GENERATOR_BUSY
         ]
@@ -138,6 +138,8 @@ def figures(rows: list[dict[str, Any]]) -> str:
     parts = [table(rows), ""]
     for row in rows:
         parts += [f"- **{row['id']}** {note}" for note in row["notes"]]
+        if row["invalid_because"]:
+            parts.append(f"- **{row['id']}** is invalid: {'; '.join(row['invalid_because'])}")
     parts.append("")
     for text in dict.fromkeys(sitting_text(row["sitting"]) for row in rows):
         ids = ", ".join(row["id"] for row in rows if sitting_text(row["sitting"]) == text)

@@ -13,7 +13,7 @@ import msgspec
 
 from infra.identity import mint
 from tests.bench.clients import http_request
-from tests.bench.figures import Round, Row
+from tests.bench.figures import Round, Row, number
 from tests.bench.machine import busy, core_times, cpu_s
 from tests.bench.post_load import write_requests
 from tests.bench.processes import HOST, BenchError, Sitting, free_port
@@ -97,13 +97,14 @@ def measure(sitting: Sitting, server: subprocess.Popen[bytes], port: int, file: 
         "per_s": result["answers"] / seconds,
         "busy": busy(before, after),
         "server_cpu": used / seconds,
+        "per_cpu_s": result["answers"] / used,
         "server_core_busy": server_busy,
     }
 
 
 def detail(ours: dict[str, Any], peer: dict[str, Any]) -> dict[str, Any]:
     """What else was seen, for docs/benchmarks.json: CPU of the servers, of the generator, and closed-loop latency."""
-    kept = ("server_cpu", "server_core_busy", "generator_cpu", "p50_ms", "p99_ms", "answers", "errors")
+    kept = ("server_cpu", "per_cpu_s", "server_core_busy", "generator_cpu", "p50_ms", "p99_ms", "answers", "errors")
     return {side: {name: seen[name] for name in kept} for side, seen in (("ours", ours), ("peer", peer))}
 
 
@@ -142,7 +143,8 @@ def run(rounds: int, seconds: float, single: bool, batched: bool) -> list[Row]:
     for row in rows:
         row.notes.append(
             "; ".join(
-                f"{side}: server {row.typical(side, 'server_cpu'):.0%} of its core, generator's core "
+                f"{side}: {number(row.typical(side, 'per_cpu_s'))} requests per CPU second of the server, which used "
+                f"{row.typical(side, 'server_cpu'):.0%} of its core; generator's core "
                 f"{median(each.busy_ours if side == 'ours' else each.busy_peer for each in row.rounds):.0%} busy "
                 f"(generator itself {row.typical(side, 'generator_cpu'):.0%}), "
                 f"{CONNECTIONS} connections, p50 {row.typical(side, 'p50_ms'):.0f} ms"
