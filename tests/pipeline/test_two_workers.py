@@ -13,7 +13,7 @@ from tests.pipeline.engines import EnginePair, on_both_engines
 from tests.pipeline.feed import Feed
 from tests.pipeline.places import places
 from tests.pipeline.polling import until
-from tests.pipeline.system import System, held_clock
+from tests.pipeline.system import System, assert_no_positions_in, held_clock
 
 pytestmark = [pytest.mark.pipeline, pytest.mark.replay, pytest.mark.timeout(240)]
 
@@ -42,3 +42,4 @@ def test_a_second_worker_joins_and_leaves_without_a_lost_or_doubled_driver(pair:
             assert system.index() == index
             rider.await_view(index, nearby(index, stand.lat, stand.lon, stand.rim_m))
             assert rider.faults == []
+        assert_no_positions_in(system.logs(), {str(value) for fix in fixes for value in (fix.lat, fix.lon)})
