@@ -41,6 +41,12 @@ class Verifier:
             raise ValueError("RIDESTREAM_JWT_KEY is not set; set it to the key that signs your tokens")
         if algorithm == "HS256" and len(key.encode()) < MIN_SECRET_BYTES:
             raise ValueError(f"RIDESTREAM_JWT_KEY is shorter than {MIN_SECRET_BYTES} bytes; use a longer secret")
+        try:
+            jwt.get_algorithm_by_name(algorithm).prepare_key(key)
+        except (jwt.PyJWTError, ValueError, TypeError, NotImplementedError):
+            raise ValueError(
+                f"RIDESTREAM_JWT_KEY is not a key for {algorithm}; set it to the public key as PEM"
+            ) from None
         self._key, self._algorithm, self._audience = key, algorithm, audience
         self._cache: OrderedDict[bytes, tuple[float, Principal]] = OrderedDict()
 

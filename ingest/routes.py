@@ -111,6 +111,10 @@ class PingsRoute:
             principal = self._verifier.verify(given[7:].decode("latin-1"), time.time())
         except TokenRefused as error:
             raise Refused(401, "unauthorized", str(error), _BAD_TOKEN) from None
+        except Exception as error:
+            # In the lane this runs inside the HTTP parser, which would call anything else a bad request.
+            log.error("a token could not be checked: %s", type(error).__name__)
+            raise Refused(500, "internal", "an error on our side; send these pings again") from None
         rule = _rule_of(principal)
         check(headers)
         return rule

@@ -191,6 +191,8 @@ def test_logs_hold_no_position_and_no_token_whatever_is_sent(service: IngestServ
     [
         ("RIDESTREAM_JWT_KEY", "short", "RIDESTREAM_JWT_KEY"),
         ("RIDESTREAM_JWT_KEY", "", "RIDESTREAM_JWT_KEY"),
+        ("RIDESTREAM_JWT_ALGORITHM", "RS256", "RIDESTREAM_JWT_KEY"),
+        ("RIDESTREAM_JWT_ALGORITHM", "none", "RIDESTREAM_JWT_ALGORITHM"),
         ("RIDESTREAM_CLOCK", "tomorrow", "RIDESTREAM_CLOCK"),
         ("RIDESTREAM_PARTITIONS", "0", "RIDESTREAM_PARTITIONS"),
         ("RIDESTREAM_INGEST_HOST", "192.0.2.1", "RIDESTREAM_INGEST_HOST"),
@@ -198,6 +200,8 @@ def test_logs_hold_no_position_and_no_token_whatever_is_sent(service: IngestServ
 )
 def test_a_misconfiguration_is_one_line_and_exit_code_2(variable: str, value: str, names: str) -> None:
     env = {**os.environ, "RIDESTREAM_JWT_KEY": wire.KEY, variable: value}
+    if variable == "RIDESTREAM_JWT_ALGORITHM":
+        env["RIDESTREAM_JWT_KEY"] = "-----BEGIN PUBLIC KEY-----\nnot one\n-----END PUBLIC KEY-----"
     done = subprocess.run([sys.executable, "-m", "ingest"], env=env, capture_output=True, text=True, timeout=30)
     assert done.returncode == 2
     lines = done.stderr.splitlines()
