@@ -26,6 +26,9 @@ log = logging.getLogger(__name__)
 #: First and longest pause between two tries while Redis (or, for bad records, Kafka) does not answer.
 BACKOFF_S = (0.05, 2.0)
 
+#: The bound of ingest's RIDESTREAM_FRAME_MAX_PINGS. A write stops growing at the frame that fills it.
+MOST_PINGS_OF_A_FRAME = 1_000
+
 T = TypeVar("T")
 #: Publishes an undecodable record with its reason: (partition, offset, value, reason).
 Reject = Callable[[int, int, bytes, str], Awaitable[None]]
@@ -204,6 +207,7 @@ class FrameHandler:
             elif at.next_offset > log_end:
                 self._restart_log(at)
             at.owned, at.doubtful_below = True, log_end
+            at.doubtful_pings = self._settings.max_unwritten_pings + MOST_PINGS_OF_A_FRAME
             if at.next_offset > 0:
                 starts[partition] = at.next_offset
         self.unassigned = None

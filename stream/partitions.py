@@ -5,12 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-import msgspec
-
 from ingest.events import Ping
-from stream.channels import Car, Removal
+from stream.channels import Removal
 from stream.freshness import Deadlines
-from stream.positions import VERDICTS, DriverState
+from stream.positions import LIVE, VERDICTS, DriverState, unpack_fixes
 from stream.regions import RegionChange, Shown, changes_of, region_at
 
 #: Counted beside the verdicts on pings: Kafka records that held no frame.
@@ -18,9 +16,6 @@ REJECTED_RECORDS = "rejected_records"
 
 #: Above every offset.
 _ALWAYS = 1 << 62
-
-_encoder = msgspec.msgpack.Encoder()
-_fixes_decoder = msgspec.msgpack.Decoder(list[Ping])
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +47,23 @@ class PartitionWrite:
     rewrite: bool
 
 
+class Driver(DriverState):
+    """A driver's fixes, and how the index stands to them: `place` is where it is shown, None if it is not.
+
+    What belongs to a driver is here and not in dictionaries beside it: a lookup costs as much as the fold.
+    """
+
+    __slots__ = ("place", "touched", "watched_ms")
+
+    def __init__(self, fixes: Sequence[Ping], max_speed_mps: float) -> None:
+        super().__init__(fixes, max_speed_mps)
+        self.place: Shown | None = None
+        #: Whether the next write holds this driver.
+        self.touched = False
+        #: The fix time by which the deadline of freshness is watched.
+        self.watched_ms: int | None = None
+
+
 class Partition:
     """The fold of one partition. `fold` takes frames in, `take_write` says what Redis must be told of them."""
 
@@ -61,13 +73,13 @@ class Partition:
         self.written_fence = record.fence
         self.owned = True
         #: Frames below this offset may have been in another worker's hands, who wrote their regions and died before
-        #: the record. It will have stopped after another frame than we do.
-        self.doubtful_below = _ALWAYS
+        #: the record; but only the first so many pings, because that is all that one write holds. It will have
+        #: stopped after another frame than we do.
+        self.doubtful_below, self.doubtful_pings = _ALWAYS, _ALWAYS
         self.totals = {name: record.totals.get(name, 0) for name in (*VERDICTS, REJECTED_RECORDS)}
-        self.drivers: dict[str, DriverState] = {}
-        self.shown: dict[str, Shown] = {}
+        self.drivers: dict[str, Driver] = {}
         self._max_speed_mps = max_speed_mps
-        self._touched: dict[str, DriverState] = {}
+        self._touched: list[Driver] = []
         #: Driver -> regions it was in after one of the doubtful frames, with the newest fix there.
         self._passed_through: dict[str, dict[int, int]] = {}
         self._forgotten: list[str] = []
@@ -75,13 +87,12 @@ class Partition:
         self._unwritten = self._rewrite
         self._going, self._silent = Deadlines(), Deadlines()
         for driver_id, packed in record.drivers.items():
-            self.drivers[driver_id] = state = DriverState(_fixes_decoder.decode(packed), max_speed_mps)
-            self._silent.watch(driver_id, state.fixes[-1].fix_time_ms)
+            self.drivers[driver_id] = driver = Driver(unpack_fixes(packed), max_speed_mps)
+            self._silent.watch(driver_id, driver.newest.fix_time_ms)
         # What this worker would show now is what the index shows: the record was written after the regions. Should
         # a driver have gone meanwhile, the first sweep evicts it.
-        changes_of((state.live for state in self.drivers.values()), self.shown, gone_before_ms=-(1 << 62))
-        for driver_id, place in self.shown.items():
-            self._going.watch(driver_id, place.fix.fix_time_ms)
+        changes_of(self.drivers.values(), gone_before_ms=-(1 << 62))
+        self._watch(self.drivers.values())
 
     @property
     def next_offset(self) -> int:
@@ -93,19 +104,21 @@ class Partition:
         drivers, touched, max_speed_mps = self.drivers, self._touched, self._max_speed_mps
         counts = [0] * len(VERDICTS)
         for ping in pings:
-            driver_id = ping.driver_id
-            state = drivers.get(driver_id)
-            if state is None:
-                drivers[driver_id] = state = DriverState((ping,), max_speed_mps)
-                self._silent.watch(driver_id, ping.fix_time_ms)
-                counts[0] += 1
+            driver = drivers.get(ping.driver_id)
+            if driver is None:
+                drivers[ping.driver_id] = driver = Driver((ping,), max_speed_mps)
+                self._silent.watch(ping.driver_id, ping.fix_time_ms)
+                counts[LIVE] += 1
             else:
-                counts[state.fold(ping, max_speed_mps)] += 1
-            touched[driver_id] = state
+                counts[driver.fold(ping, max_speed_mps)] += 1
+            if not driver.touched:
+                driver.touched = True
+                touched.append(driver)
         totals = self.totals
         for verdict, count in zip(VERDICTS, counts, strict=True):
             totals[verdict] += count
-        if offset < self.doubtful_below:
+        if self.doubtful_pings > 0 and offset < self.doubtful_below:
+            self.doubtful_pings -= len(pings)
             self._note_regions(pings)
         self._passed(offset)
 
@@ -136,7 +149,9 @@ class Partition:
         """Redis lost this partition's record: the next write holds everything, under a new epoch."""
         # What is shown is kept: a write that was under way may have reached the regions after they were wiped.
         self.epoch, self._rewrite, self._unwritten = epoch, True, True
-        self._touched.update(self.drivers)
+        self._touched = list(self.drivers.values())
+        for driver in self._touched:
+            driver.touched = True
 
     @property
     def unwritten(self) -> bool:
@@ -145,21 +160,15 @@ class Partition:
 
     def take_write(self, now_ms: int, gone_after_ms: int) -> PartitionWrite:
         """What the frames folded since the last call change. The caller sees to it that it is written."""
-        touched, shown, going = self._touched, self.shown, self._going
-        regions, afterwards = changes_of(
-            [state.live for state in touched.values()],
-            shown,
-            gone_before_ms=now_ms - gone_after_ms,
-            again=self._rewrite,
-        )
+        touched = self._touched
+        regions, afterwards = changes_of(touched, now_ms - gone_after_ms, again=self._rewrite)
         if self._passed_through:
             self._leave_behind(regions)
         states: dict[str, bytes] = {}
-        for driver_id, state in touched.items():
-            states[driver_id] = _encoder.encode(state.fixes)
-            place = shown.get(driver_id)
-            if place is not None:
-                going.watch(driver_id, place.fix.fix_time_ms)
+        for driver in touched:
+            driver.touched = False
+            states[driver.newest.driver_id] = driver.pack()
+        self._watch(touched)
         write = PartitionWrite(
             self.number,
             regions,
@@ -168,8 +177,17 @@ class Partition:
             self._forgotten,
             self._rewrite,
         )
-        self._touched, self._forgotten, self._rewrite, self._unwritten = {}, [], False, False
+        self._touched, self._forgotten, self._rewrite, self._unwritten = [], [], False, False
         return write
+
+    def _watch(self, drivers: Iterable[Driver]) -> None:
+        for driver in drivers:
+            place = driver.place
+            if place is not None:
+                fix_time_ms = place.fix.fix_time_ms
+                if driver.watched_ms is None or fix_time_ms < driver.watched_ms:
+                    driver.watched_ms = fix_time_ms
+                    self._going.watch(place.fix.driver_id, fix_time_ms)
 
     def _leave_behind(self, regions: dict[int, RegionChange]) -> None:
         """Remove drivers from regions that they only passed through since the last write: see `doubtful_below`.
@@ -178,7 +196,7 @@ class Partition:
         """
         passed_through, self._passed_through = self._passed_through, {}
         for driver_id, visited in passed_through.items():
-            place = self.shown.get(driver_id)
+            place = self.drivers[driver_id].place
             for region, fix_time_ms in visited.items():
                 if place is None or region != place.region:
                     newest_ms = max(fix_time_ms, self.drivers[driver_id].live.fix_time_ms)
@@ -187,36 +205,38 @@ class Partition:
 
     def gone(self, now_ms: int, gone_after_ms: int) -> list[Shown]:
         """Cars whose time is up: to be evicted from the index, and confirmed with `evicted`."""
-        found = []
+        found, again = [], []
         limit_ms = now_ms - gone_after_ms
         for driver_id in self._going.due(limit_ms):
-            place = self.shown.get(driver_id)
-            if place is None:
+            driver = self.drivers.get(driver_id)
+            if driver is None:
                 continue
-            if place.fix.fix_time_ms <= limit_ms:
-                found.append(place)
+            driver.watched_ms = None
+            if driver.place is not None and driver.place.fix.fix_time_ms <= limit_ms:
+                found.append(driver.place)
             else:
-                self._going.watch(driver_id, place.fix.fix_time_ms)
+                again.append(driver)
+        self._watch(again)
         return found
 
     def evicted(self, places: Iterable[Shown]) -> None:
         """These cars are out of the index."""
         for place in places:
-            if self.shown.get(place.fix.driver_id) is place:
-                del self.shown[place.fix.driver_id]
+            driver = self.drivers.get(place.fix.driver_id)
+            if driver is not None and driver.place is place:
+                driver.place = None
 
     def not_evicted(self, places: Iterable[Shown]) -> None:
         """Redis did not answer: these cars are still due."""
-        for place in places:
-            self._going.watch(place.fix.driver_id, place.fix.fix_time_ms)
+        self._watch(self.drivers[place.fix.driver_id] for place in places)
 
     def forget(self, now_ms: int, forget_after_ms: int) -> int:
         """Drop drivers who have been silent for so long, here and with the next write. Returns how many."""
         limit_ms, count = now_ms - forget_after_ms, 0
         for driver_id in self._silent.due(limit_ms):
-            state = self.drivers[driver_id]
-            newest_ms = state.fixes[-1].fix_time_ms
-            if newest_ms > limit_ms or driver_id in self.shown or driver_id in self._touched:
+            driver = self.drivers[driver_id]
+            newest_ms = driver.newest.fix_time_ms
+            if newest_ms > limit_ms or driver.place is not None or driver.touched:
                 self._silent.watch(driver_id, max(newest_ms, limit_ms + 1))
                 continue
             del self.drivers[driver_id]
@@ -225,6 +245,6 @@ class Partition:
             count += 1
         return count
 
-    def cars(self) -> list[Car]:
-        """The cars that the index holds of this partition."""
-        return [place.car for place in self.shown.values()]
+    def places(self) -> list[Shown]:
+        """Where the index shows the drivers of this partition."""
+        return [driver.place for driver in self.drivers.values() if driver.place is not None]

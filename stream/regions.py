@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from typing import Protocol
 
 import msgspec
 
@@ -46,29 +47,36 @@ def shown_as(fix: Ping, before: Shown | None = None) -> Shown:
     return Shown(region, car, fix)
 
 
+class Placed(Protocol):
+    """A driver: the fix that is live now, and where the index shows it, which is None if it does not."""
+
+    live: Ping
+    place: Shown | None
+
+
 def changes_of(
-    lives: Iterable[Ping], shown: dict[str, Shown], gone_before_ms: int, again: bool = False
+    drivers: Iterable[Placed], gone_before_ms: int, again: bool = False
 ) -> tuple[dict[int, RegionChange], dict[int, RegionChange]]:
-    """What the live fixes of some drivers change in the regions; `shown` is brought up to date.
+    """What the live fixes of some drivers change in the regions; the drivers' places are brought up to date.
 
     `again` writes them also where the index shows them already, as far as we know: it may have lost them.
-    A fix at or before `gone_before_ms` is not written; it is put into `shown`, because a worker that died after
+    A fix at or before `gone_before_ms` is not written; it counts as shown, because a worker that died after
     writing it may have left it in the index, from where the next sweep will evict it, if it is there.
     Returns the regions in the order in which they are to be written, and those to be written after all of them.
     """
     changes: dict[int, RegionChange] = {}
     crossed: list[tuple[int, int, Removal]] = []  # from region, to region, removal
-    for live in lives:
-        driver_id = live.driver_id
-        before = shown.get(driver_id)
+    for driver in drivers:
+        live, before = driver.live, driver.place
         if before is not None and before.fix is live and not again:
             continue
+        driver_id = live.driver_id
         if live.vehicle_state == OFFLINE:
             if before is not None:
-                del shown[driver_id]
+                driver.place = None
                 _removals(changes, before.region)[driver_id] = _removal(before, live)
             continue
-        shown[driver_id] = after = shown_as(live, before)
+        driver.place = after = shown_as(live, before)
         if live.fix_time_ms <= gone_before_ms:
             if before is not None:
                 _removals(changes, before.region)[driver_id] = _removal(before, live)

@@ -173,7 +173,7 @@ class Worker:
         drivers = {"live": 0, "stale": 0}
         for at in self._handler.partitions.values():
             totals.update(at.totals)
-            for place in at.shown.values():
+            for place in at.places():
                 freshness = freshness_of(place.fix.fix_time_ms, now_ms, settings)
                 if freshness in drivers:
                     drivers[freshness] += 1

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import random
 from collections import defaultdict
+from dataclasses import dataclass
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ingest.events import OFFLINE, ONLINE, Ping
 from stream.partitions import Partition, Record
-from stream.regions import RegionChange, changes_of, shown_as
+from stream.regions import Shown, changes_of, shown_as
 from tests.stream.index_model import IndexModel
 from tests.stream.test_positions import MAX_SPEED_MPS, slow_fold
 
@@ -136,9 +137,15 @@ def test_a_car_left_in_the_index_by_a_worker_that_died_is_evicted_when_it_is_gon
     assert index.cars() == {}
 
 
+@dataclass
+class Placed:
+    live: Ping
+    place: Shown | None
+
+
 def test_drivers_who_swap_regions_in_one_frame_are_set_before_they_are_removed() -> None:
-    shown = {"a": shown_as(at("a", 0, 0)), "b": shown_as(at("b", 0, 1))}
-    first, afterwards = changes_of([at("a", 1, 1), at("b", 1, 0)], shown, gone_before_ms=-1)
+    swapping = [Placed(at("a", 1, 1), shown_as(at("a", 0, 0))), Placed(at("b", 1, 0), shown_as(at("b", 0, 1)))]
+    first, afterwards = changes_of(swapping, gone_before_ms=-1)
     assert sorted(d for change in first.values() for d in change.cars) == ["a", "b"]
     removed = [d for change in (*first.values(), *afterwards.values()) for d in change.removals]
     assert sorted(removed) == ["a", "b"]
@@ -146,17 +153,14 @@ def test_drivers_who_swap_regions_in_one_frame_are_set_before_they_are_removed()
 
 
 def test_a_removal_beats_the_fix_it_removes_also_when_the_newer_one_is_older() -> None:
-    shown = {"a": shown_as(at("a", 5, 0))}
-    changes, _ = changes_of([at("a", 3, 1)], shown, gone_before_ms=-1)
+    changes, _ = changes_of([Placed(at("a", 3, 1), shown_as(at("a", 5, 0)))], gone_before_ms=-1)
     removal = next(change.removals["a"] for change in changes.values() if change.removals)
     assert removal.fix_time_ms == 5 * STEP_MS
 
 
 def test_a_fix_that_did_not_change_is_not_written_again() -> None:
     live = at("a", 5, 0)
-    shown = {"a": shown_as(live)}
-    assert changes_of([live], shown, gone_before_ms=-1) == ({}, {})
-    assert RegionChange() == RegionChange()
+    assert changes_of([Placed(live, shown_as(live))], gone_before_ms=-1) == ({}, {})
 
 
 def test_a_log_that_began_anew_counts_above_every_fence_there_was() -> None:
