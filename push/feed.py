@@ -11,10 +11,9 @@ import asyncio
 import logging
 from collections.abc import Callable
 from contextlib import suppress
-from typing import Any, Final
+from typing import Final
 
 import redis.asyncio
-from redis.asyncio.client import PubSub
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.exceptions import ConnectionError as RedisConnectionError
@@ -22,6 +21,7 @@ from redis.exceptions import RedisError
 
 from push.metrics import FeedMetrics
 from push.mirror import Mirror, Outcome
+from push.shards import Shards
 from stream.channels import channel_of, region_of_channel, unpack_delta
 from stream.index import DriverIndex
 
@@ -38,8 +38,6 @@ BACKOFF_S: Final = (0.05, 0.1, 0.25, 0.5, 1.0)
 AWAY_AFTER_S: Final = 3.0
 #: Reads of regions under way at once: a reconnection re-reads all, and one node must not crowd out the workers.
 READS_AT_ONCE: Final = 8
-#: Deltas taken in before other tasks get a turn.
-DELTAS_AT_ONCE: Final = 64
 
 
 def redis_client(url: str) -> redis.asyncio.Redis:
@@ -69,6 +67,7 @@ class Feed:
         self._joined: set[int] = set()  # regions whose channel the present connection was asked for
         self._reading: dict[int, asyncio.Task[None]] = {}
         self._again: set[int] = set()
+        self._deltas = 0  # since they were last counted
         self._reads = asyncio.Semaphore(READS_AT_ONCE)
         self._news = asyncio.Event()
         self._away: str | None = "Redis has not answered yet"
@@ -112,18 +111,17 @@ class Feed:
 
     async def _live(self) -> None:
         """One life of the connection. Raises RedisError or OSError when it ends."""
-        pubsub: Any = self._client.pubsub()  # the library does not type connect and aclose
-        parts: list[asyncio.Task[None]] = []
         self._joined.clear()
         self._news.set()
+        await self._client.ping()
+        shards = await Shards.open(self._client, self._take, lambda channel: self._read(region_of_channel(channel)))
+        parts: list[asyncio.Task[None]] = []
         try:
-            await self._client.ping()
-            await pubsub.connect()
             _heed_cancellation()
             if self._away is not None:
                 log.info("Redis answers")
                 self._away = None
-            parts = [asyncio.create_task(part(pubsub)) for part in (self._join, self._hear, self._check)]
+            parts += [asyncio.create_task(part) for part in (self._join(shards), shards.ended(), self._check(shards))]
             done, _ = await asyncio.wait(parts, return_when=asyncio.FIRST_COMPLETED)
             for part in done:
                 part.result()
@@ -132,41 +130,25 @@ class Feed:
                 part.cancel()
             await asyncio.gather(*parts, return_exceptions=True)
             with suppress(RedisError, OSError):
-                await pubsub.aclose()
+                await shards.close()
 
-    async def _join(self, pubsub: PubSub) -> None:
+    async def _join(self, shards: Shards) -> None:
         while True:
             await self._news.wait()
             self._news.clear()
             fresh = [region for region in self._wanted if region not in self._joined]
             if fresh:
                 self._joined.update(fresh)
-                await pubsub.ssubscribe(*(channel_of(region) for region in fresh))
-                _heed_cancellation()
+                shards.join(map(channel_of, fresh))
 
-    async def _hear(self, pubsub: PubSub) -> None:
-        taken = 0
-        while True:
-            message = await pubsub.get_message(timeout=None)
-            _heed_cancellation()
-            if message is None:
-                continue
-            region = region_of_channel(message["channel"])
-            if message["type"] == "smessage":
-                self._take(region, message["data"])
-                taken += 1
-                if taken % DELTAS_AT_ONCE == 0:
-                    await asyncio.sleep(0)
-            elif message["type"] == "ssubscribe":
-                self._read(region)
-
-    def _take(self, region: int, payload: bytes) -> None:
+    def _take(self, channel: bytes, payload: bytes) -> None:
+        region = region_of_channel(channel)
         try:
             outcome = self._mirror.apply_delta(region, unpack_delta(payload))
         except ValueError:
             log.error("a delta could not be read; is a worker of another version running?")
             outcome = Outcome.GAP
-        self._metrics.deltas.inc()
+        self._deltas += 1
         if outcome is Outcome.APPLIED:
             self._wake()
         elif outcome is Outcome.GAP:
@@ -209,12 +191,14 @@ class Feed:
         finally:
             del self._reading[region]
 
-    async def _check(self, pubsub: PubSub) -> None:
+    async def _check(self, shards: Shards) -> None:
         """Drop what nobody looks at, and find what was missed without anyone noticing."""
         missed_before: set[int] = set()
         while True:
             await asyncio.sleep(self._check_s)
-            await self._drop_unwatched(pubsub)
+            self._drop_unwatched(shards)
+            self._metrics.deltas.inc(self._deltas)
+            self._deltas = 0
             missed = await self._missed()
             _heed_cancellation()
             for region in missed:
@@ -246,7 +230,7 @@ class Feed:
                 missed.add(region)
         return missed
 
-    async def _drop_unwatched(self, pubsub: PubSub) -> None:
+    def _drop_unwatched(self, shards: Shards) -> None:
         now_s = asyncio.get_running_loop().time()
         idle = [region for region, until_s in self._wanted.items() if until_s is not None and until_s <= now_s]
         for region in idle:
@@ -255,7 +239,7 @@ class Feed:
             self._mirror.drop(region)
         if idle:
             self._wake()
-            await pubsub.sunsubscribe(*(channel_of(region) for region in idle))
+            shards.leave(map(channel_of, idle))
 
 
 def _heed_cancellation() -> None:

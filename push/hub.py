@@ -4,18 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from push.mirror import Change
-from push.nearby import CellChange, Cells, Query, Standing
+from push.mirror import Change, Mirror
+from push.nearby import CellChange, Query, Standing
 from push.outbox import Outbox
 
 
 class Hub:
     """Riders who ask the same share one standing query, its computation and its encoding."""
 
-    def __init__(self) -> None:
+    def __init__(self, mirror: Mirror) -> None:
+        self._mirror = mirror
         self._standing: dict[Query, Standing] = {}
         self._outboxes: dict[Standing, dict[Outbox, None]] = {}
-        self._watchers: dict[int, set[Standing]] = {}
+        # Queries by cell: those that every car of the cell matches, and those that have to look.
+        self._inside: dict[int, dict[Standing, None]] = {}
+        self._looking: dict[int, dict[Standing, None]] = {}
         self._interest: dict[int, int] = {}
 
     def __len__(self) -> int:
@@ -27,16 +30,16 @@ class Hub:
         """Regions that somebody looks at."""
         return self._interest.keys()
 
-    def stand(self, query: Query, cells: Cells) -> tuple[Standing, list[int]]:
+    def stand(self, query: Query) -> tuple[Standing, list[int]]:
         """The standing query for `query`, and regions that nobody looked at before."""
         query = query.shared()
         standing = self._standing.get(query)
         if standing is not None:
             return standing, []
-        standing = self._standing[query] = Standing(query, cells)
+        standing = self._standing[query] = Standing(query, self._mirror)
         self._outboxes[standing] = {}
         for cell in standing.cover.cells:
-            self._watchers.setdefault(cell, set()).add(standing)
+            self._watchers(standing, cell).setdefault(cell, {})[standing] = None
         fresh = []
         for region in standing.cover.regions:
             self._interest[region] = self._interest.get(region, 0) + 1
@@ -57,10 +60,10 @@ class Hub:
             return []
         del self._outboxes[standing], self._standing[standing.query]
         for cell in standing.cover.cells:
-            watchers = self._watchers[cell]
-            watchers.discard(standing)
-            if not watchers:
-                del self._watchers[cell]
+            watchers = self._watchers(standing, cell)
+            del watchers[cell][standing]
+            if not watchers[cell]:
+                del watchers[cell]
         unwatched = []
         for region in standing.cover.regions:
             self._interest[region] -= 1
@@ -69,9 +72,12 @@ class Hub:
                 unwatched.append(region)
         return unwatched
 
-    def move(self, outbox: Outbox, query: Query, cells: Cells) -> tuple[list[int], list[int]]:
+    def _watchers(self, standing: Standing, cell: int) -> dict[int, dict[Standing, None]]:
+        return self._inside if standing.is_inside(cell) else self._looking
+
+    def move(self, outbox: Outbox, query: Query) -> tuple[list[int], list[int]]:
         """The outbox's rider looks elsewhere. Returns regions nobody looked at before, and those nobody does now."""
-        standing, fresh = self.stand(query, cells)
+        standing, fresh = self.stand(query)
         if standing is outbox.standing:
             return [], []
         unwatched = self.leave(outbox)
@@ -79,35 +85,43 @@ class Hub:
         self.join(outbox)
         return fresh, unwatched
 
-    def evaluate(self, changes: Iterable[Change], cells: Cells) -> list[Outbox]:
+    def evaluate(self, changes: Iterable[Change]) -> list[Outbox]:
         """Bring every standing query up to date with what was settled; returns the outboxes that are owed something."""
-        touched: dict[int, CellChange] = {}
-        watchers = self._watchers
-        for driver_id, before, after in changes:
-            to_cell = 0
-            if after is not None:
-                to_cell = after.car.cell
-                if to_cell in watchers:
-                    change = touched.get(to_cell)
-                    if change is None:
-                        change = touched[to_cell] = CellChange()
-                    change.arrivals.append(after)
-            if before is not None and before.car.cell != to_cell and before.car.cell in watchers:
-                change = touched.get(before.car.cell)
-                if change is None:
-                    change = touched[before.car.cell] = CellChange()
-                change.departures.append((driver_id, to_cell))
-        reached: list[Standing] = []
-        for cell, change in touched.items():
-            for standing in watchers[cell]:
-                if not standing.touched:
-                    reached.append(standing)
-                standing.touched.append((cell, change))
+        reached: dict[Standing, None] = {}
+        for cell, change in self._by_cell(changes).items():
+            looking, inside = self._looking.get(cell, ()), self._inside.get(cell, ())
+            if change.arrivals or change.departures:
+                looking, inside = (*looking, *inside), ()
+            for standing in looking:
+                standing.touched.append(change)
+                reached[standing] = None
+            for standing in inside:
+                standing.moved_in.append(change)
+                reached[standing] = None
         owed: list[Outbox] = []
         for standing in reached:
-            batch = standing.evaluate(cells)
+            batch = standing.evaluate()
             if batch:
-                for outbox in self._outboxes[standing]:
+                outboxes = self._outboxes[standing]
+                for outbox in outboxes:
                     outbox.owe(batch)
-                    owed.append(outbox)
+                owed += outboxes
         return owed
+
+    def _by_cell(self, changes: Iterable[Change]) -> dict[int, CellChange]:
+        """The changes of cells that somebody watches."""
+        found: dict[int, CellChange] = {}
+        for driver_id, before, after in changes:
+            from_cell = before.car.cell if before is not None else 0
+            to_cell = after.car.cell if after is not None else 0
+            if after is not None and (to_cell in self._inside or to_cell in self._looking):
+                change = found.get(to_cell)
+                if change is None:
+                    change = found[to_cell] = CellChange(to_cell)
+                (change.moved if from_cell == to_cell else change.arrivals).append(after)
+            if from_cell != to_cell and (from_cell in self._inside or from_cell in self._looking):
+                change = found.get(from_cell)
+                if change is None:
+                    change = found[from_cell] = CellChange(from_cell)
+                change.departures.append((driver_id, to_cell))
+        return found

@@ -58,12 +58,11 @@ class _Copy:
 
 
 class _Driver:
-    __slots__ = ("car", "high_water_ms", "region", "shown", "timed")
+    __slots__ = ("car", "high_water_ms", "region", "timed")
 
     def __init__(self) -> None:
         self.car: Car | None = None
         self.region = 0
-        self.shown: Marker | None = None
         self.high_water_ms = _NEVER  # newest fix ever shown; remembered until that fix would be gone anyway
         self.timed = False
 
@@ -77,12 +76,18 @@ class Mirror:
         self._drivers: dict[str, _Driver] = {}
         self._changed: dict[str, None] = {}
         self._due: list[tuple[int, str]] = []
+        self._shown: dict[str, Marker] = {}
         self._cells: dict[int, dict[str, Marker]] = {}
         self._now_ms = _NEVER
 
     @property
+    def shown(self) -> Mapping[str, Marker]:
+        """Every car that was shown at the last settlement, by driver."""
+        return self._shown
+
+    @property
     def cells(self) -> Mapping[int, Mapping[str, Marker]]:
-        """What was shown at the last settlement, by small cell."""
+        """The same by small cell."""
         return self._cells
 
     @property
@@ -209,16 +214,16 @@ class Mirror:
             driver = self._drivers.get(driver_id)
             if driver is None:
                 continue
-            before, after = driver.shown, self._marker_of(driver, now_ms)
+            before = self._shown.get(driver_id)
+            after = self._marker_of(driver, before, now_ms)
             if after is not before:
                 self._show(driver_id, before, after)
-                driver.shown = after
                 changes.append(Change(driver_id, before, after))
-            self._time(driver_id, driver, now_ms)
+            self._time(driver_id, driver, after, now_ms)
         return changes
 
-    def _marker_of(self, driver: _Driver, now_ms: int) -> Marker | None:
-        car, shown = driver.car, driver.shown
+    def _marker_of(self, driver: _Driver, shown: Marker | None, now_ms: int) -> Marker | None:
+        car = driver.car
         if car is None or car.fix_time_ms < driver.high_water_ms or now_ms - car.fix_time_ms >= self._gone_after_ms:
             return None
         driver.high_water_ms = car.fix_time_ms
@@ -234,13 +239,14 @@ class Mirror:
             if not bucket:
                 del self._cells[before.car.cell]
         if after is not None:
-            self._cells.setdefault(after.car.cell, {})[driver_id] = after
+            self._cells.setdefault(after.car.cell, {})[driver_id] = self._shown[driver_id] = after
+        else:
+            del self._shown[driver_id]
 
-    def _time(self, driver_id: str, driver: _Driver, now_ms: int) -> None:
+    def _time(self, driver_id: str, driver: _Driver, shown: Marker | None, now_ms: int) -> None:
         """One waiting entry a driver: when it turns stale, when it is gone, or when it may be forgotten."""
         if driver.timed:
             return
-        shown = driver.shown
         if shown is not None:
             due_ms = shown.car.fix_time_ms + (self._gone_after_ms if shown.stale else self._stale_after_ms)
         else:

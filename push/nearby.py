@@ -1,20 +1,21 @@
 """Standing queries: which cars are near a place now, and what entered, moved and left since the last tick. Pure.
 
-Only changed cars in cells that the query's cover holds are looked at. Cars of cells that lie wholly inside need no
-distance; the others get the exact one (haversine, `<=`). While there are more matches than the limit, the nearest
-are kept by (distance, driver id), see `nearest.py`.
+Only changes in cells that the query's cover holds are looked at. A cell that lies wholly inside needs no distance, and
+a car that moves within one is not looked at at all: the cell's moves are taken over as they are, already encoded. In
+the other cells each car gets its exact distance (haversine, `<=`). While there are more matches than the limit, the
+nearest are kept by (distance, driver id), see `nearest.py`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Sequence
 from typing import Final
 
 import h3.api.basic_int as h3
 import msgspec
 
 from push.cover import Cover, cover_circle, cover_rings
-from push.mirror import Marker
+from push.mirror import Marker, Mirror
 from push.nearest import Nearest
 from stream.channels import Car, cell_of
 
@@ -48,57 +49,75 @@ class Query(msgspec.Struct, frozen=True):
 
 
 class CellChange:
-    """What happened in one small cell since the last tick."""
+    """What happened in one small cell since the last tick. `body` caches the JSON of `moved` as of `at_ms`."""
 
-    __slots__ = ("arrivals", "departures")
+    __slots__ = ("arrivals", "at_ms", "body", "cell", "departures", "moved")
 
-    def __init__(self) -> None:
-        self.arrivals: list[Marker] = []  # new, moved or turned stale here
+    def __init__(self, cell: int) -> None:
+        self.cell = cell
+        self.moved: list[Marker] = []  # were here before: moved, or turned stale
+        self.arrivals: list[Marker] = []  # came from elsewhere, or were not shown
         self.departures: list[tuple[str, int]] = []  # driver, and the cell it went to or 0
+        self.body, self.at_ms = b"", 0
 
 
 class Batch:
-    """What one tick changed for everyone who shares a query. `tail` caches its JSON as of `at_ms`."""
+    """What one tick changed for everyone who shares a query. `tail` caches its JSON as of `at_ms`.
 
-    __slots__ = ("at_ms", "enter", "leave", "move", "tail")
+    Cars that moved are `move`, and all of `moved_in`'s `moved`.
+    """
 
-    def __init__(self, enter: list[Marker], move: list[Marker], leave: list[str]) -> None:
-        self.enter, self.move, self.leave = enter, move, leave
-        self.tail, self.at_ms = b"", 0
+    __slots__ = ("_positions", "at_ms", "enter", "leave", "move", "moved_in", "tail")
+
+    def __init__(
+        self, enter: list[Marker], move: list[Marker], leave: list[str], moved_in: Sequence[CellChange] = ()
+    ) -> None:
+        self.enter, self.move, self.leave, self.moved_in = enter, move, leave, moved_in
+        self.tail, self.at_ms, self._positions = b"", 0, -1
 
     def __bool__(self) -> bool:
-        return bool(self.enter or self.move or self.leave)
+        return bool(self.moved_in or self.move or self.enter or self.leave)
 
+    @property
     def positions(self) -> int:
-        return len(self.enter) + len(self.move)
+        if self._positions < 0:
+            self._positions = len(self.enter) + len(self.move) + sum([len(change.moved) for change in self.moved_in])
+        return self._positions
 
-
-Cells = Mapping[int, Mapping[str, Marker]]
+    def moves(self) -> Iterator[Marker]:
+        """Every car that moved."""
+        yield from self.move
+        for change in self.moved_in:
+            yield from change.moved
 
 
 class Standing:
-    """One query and its answer as of the last tick: `view`, driver -> marker."""
+    """One query and its answer as of the last tick: `view` holds the drivers; `shown` says where they are.
 
-    __slots__ = ("_centre", "_nearest", "_types", "cover", "query", "touched", "view")
+    The hub puts changes of cells of `inside` in which cars only moved into `moved_in`, all others into `touched`.
+    """
 
-    def __init__(self, query: Query, cells: Cells) -> None:
-        """`cells` is what the mirror shows now."""
+    __slots__ = ("_centre", "_mirror", "_nearest", "_types", "cover", "moved_in", "query", "shown", "touched", "view")
+
+    def __init__(self, query: Query, mirror: Mirror) -> None:
+        """Answers from what the mirror shows now."""
         self.query, self.cover = query, query.cover()
+        self._mirror, self.shown = mirror, mirror.shown
         self._centre, self._types = (query.lat, query.lon), query.vehicle_types
-        self.touched: list[tuple[int, CellChange]] = []
-        self.view: dict[str, Marker] = {}
+        self.touched: list[CellChange] = []
+        self.moved_in: list[CellChange] = []
+        self.view: dict[str, None] = {}
         self._nearest: Nearest | None = None
         for cell, far_m in self.cover.cells.items():
-            bucket = cells.get(cell)
+            bucket = mirror.cells.get(cell)
             if bucket:
                 inside = far_m <= self.cover.inside_m
-                self.view.update(
-                    (driver_id, marker) for driver_id, marker in bucket.items() if self._matches(marker.car, inside)
-                )
+                for driver_id, marker in bucket.items():
+                    if self._matches(marker.car, inside):
+                        self.view[driver_id] = None
                 if len(self.view) > query.limit:
+                    self._crowd()
                     break
-        if len(self.view) > query.limit:
-            self._crowd(cells)
 
     def distance_m(self, car: Car) -> float:
         return float(h3.great_circle_distance(self._centre, (car.lat, car.lon), unit="m"))
@@ -108,67 +127,84 @@ class Standing:
             return False
         return inside or self.distance_m(car) <= self.cover.inside_m
 
-    def _crowd(self, cells: Cells) -> None:
+    def _crowd(self) -> None:
         self._nearest = Nearest(self.query.limit, self.cover, self.distance_m, self._types)
-        self._nearest.fill(cells)
+        self._nearest.fill(self._mirror.cells)
         self.view = self._nearest.view()
 
-    def evaluate(self, cells: Cells) -> Batch:
-        """Take in what `touched` the cover; `cells` is what the mirror shows now."""
-        touched, self.touched = self.touched, []
-        return self._evaluate_all(touched, cells) if self._nearest is None else self._evaluate_nearest(touched, cells)
+    def is_inside(self, cell: int) -> bool:
+        """Whether every car of the cell matches."""
+        return self._types is None and self.cover.cells[cell] <= self.cover.inside_m
 
-    def _evaluate_all(self, touched: list[tuple[int, CellChange]], cells: Cells) -> Batch:
-        view, spans, inside_m, types = self.view, self.cover.cells, self.cover.inside_m, self._types
+    def evaluate(self) -> Batch:
+        """Take in what changed since the last call; the mirror has just settled."""
+        touched, moved_in = self.touched, self.moved_in
+        self.moved_in = []
+        if touched:
+            self.touched = []
+        if self._nearest is not None:
+            return self._evaluate_nearest(touched + moved_in)
+        return self._evaluate_all(touched, moved_in) if touched else Batch([], [], [], moved_in)
+
+    def _evaluate_all(self, touched: list[CellChange], moved_in: list[CellChange]) -> Batch:
+        view, spans, inside_m = self.view, self.cover.cells, self.cover.inside_m
         enter: list[Marker] = []
         move: list[Marker] = []
         leave: list[str] = []
-        for cell, change in touched:
+        for change in touched:
             for driver_id, to_cell in change.departures:
-                if to_cell not in spans and view.pop(driver_id, None) is not None:
+                if to_cell not in spans and driver_id in view:
+                    del view[driver_id]
                     leave.append(driver_id)
-            free = types is None and spans[cell] <= inside_m
-            inside = spans[cell] <= inside_m
-            for marker in change.arrivals:
+            unseen = change.arrivals
+            if change.moved:
+                if self.is_inside(change.cell):
+                    moved_in.append(change)
+                else:
+                    unseen = unseen + change.moved
+            inside = spans[change.cell] <= inside_m
+            for marker in unseen:
                 driver_id = marker.driver_id
-                if free or self._matches(marker.car, inside):
-                    before = view.get(driver_id)
-                    if before is None:
-                        enter.append(marker)
-                    elif before is marker:
-                        continue
-                    else:
+                if self._matches(marker.car, inside):
+                    if driver_id in view:
                         move.append(marker)
-                    view[driver_id] = marker
-                elif view.pop(driver_id, None) is not None:
+                    else:
+                        view[driver_id] = None
+                        enter.append(marker)
+                elif driver_id in view:
+                    del view[driver_id]
                     leave.append(driver_id)
-        if len(view) <= self.query.limit:
-            return Batch(enter, move, leave)
-        known = view.keys() - {marker.driver_id for marker in enter}
-        self._crowd(cells)
+        batch = Batch(enter, move, leave, moved_in)
+        return batch if len(view) <= self.query.limit else self._become_crowded(batch)
+
+    def _become_crowded(self, batch: Batch) -> Batch:
+        """There are more than the limit now: those beyond the nearest leave, or do not enter."""
+        known = self.view.keys() - {marker.driver_id for marker in batch.enter}
+        self._crowd()
         kept = self.view
-        leave += sorted(known - kept.keys())
         return Batch(
-            [marker for marker in enter if marker.driver_id in kept],
-            [marker for marker in move if marker.driver_id in kept],
-            leave,
+            [marker for marker in batch.enter if marker.driver_id in kept],
+            [marker for marker in batch.moves() if marker.driver_id in kept],
+            batch.leave + sorted(known - kept.keys()),
         )
 
-    def _evaluate_nearest(self, touched: list[tuple[int, CellChange]], cells: Cells) -> Batch:
-        nearest, before = self._nearest, self.view
+    def _evaluate_nearest(self, touched: list[CellChange]) -> Batch:
+        nearest, before, spans, shown = self._nearest, self.view, self.cover.cells, self.shown
         assert nearest is not None
-        spans = self.cover.cells
-        for cell, change in touched:
+        changed: set[str] = set()
+        for change in touched:
             for driver_id, to_cell in change.departures:
                 if to_cell not in spans:
                     nearest.discard(driver_id)
-            nearest.put_all(cell, change.arrivals)
-        nearest.refill(cells)
+            markers = change.arrivals + change.moved
+            nearest.put_all(change.cell, markers)
+            changed.update(marker.driver_id for marker in markers)
+        nearest.refill(self._mirror.cells)
         after = self.view = nearest.view()
         if nearest.holds_all() and len(after) <= self.query.limit * CALM_SHARE:
             self._nearest = None
         return Batch(
-            [marker for driver_id, marker in after.items() if driver_id not in before],
-            [marker for driver_id, marker in after.items() if before.get(driver_id, marker) is not marker],
+            [shown[driver_id] for driver_id in after if driver_id not in before],
+            [shown[driver_id] for driver_id in after if driver_id in before and driver_id in changed],
             [driver_id for driver_id in before if driver_id not in after],
         )

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from bisect import bisect_left, insort
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 
 from push.cover import Cover
 from push.mirror import Marker
@@ -19,9 +19,9 @@ _LAST = "\U0010ffff"
 
 
 class Nearest:
-    """`limit` nearest markers by (distance, driver id) among those that match."""
+    """`limit` nearest drivers by (distance, driver id) among those that match."""
 
-    __slots__ = ("_cover", "_distance_m", "_distances", "_limit", "_markers", "_ranked", "_reach", "_types")
+    __slots__ = ("_cover", "_distance_m", "_distances", "_limit", "_ranked", "_reach", "_types")
 
     def __init__(
         self, limit: int, cover: Cover, distance_m: Callable[[Car], float], types: frozenset[str] | None
@@ -29,13 +29,11 @@ class Nearest:
         self._limit, self._cover, self._distance_m, self._types = limit, cover, distance_m, types
         self._ranked: list[tuple[float, str]] = []
         self._distances: dict[str, float] = {}
-        self._markers: dict[str, Marker] = {}
         self._reach = (math.inf, _LAST)
 
-    def view(self) -> dict[str, Marker]:
+    def view(self) -> dict[str, None]:
         """The nearest, nearest first."""
-        markers = self._markers
-        return {driver_id: markers[driver_id] for _, driver_id in self._ranked[: self._limit]}
+        return {driver_id: None for _, driver_id in self._ranked[: self._limit]}
 
     def holds_all(self) -> bool:
         """Whether no match is unknown."""
@@ -44,12 +42,13 @@ class Nearest:
     def fill(self, cells: Mapping[int, Mapping[str, Marker]]) -> None:
         """Start over from what is in the cells."""
         wanted = self._spare()
-        found: list[tuple[float, str, Marker]] = []
-        self._reach = (math.inf, _LAST)
+        found: list[tuple[float, str]] = []
         for cell, far_m in self._cover.cells.items():
             near_m = far_m - self._cover.spread_m
-            if len(found) > wanted and sum(1 for each in found if each[0] < near_m) >= wanted:
-                break
+            if len(found) > wanted and sum(1 for distance_m, _ in found if distance_m < near_m) >= wanted:
+                found.sort()
+                self._keep(found[:wanted], found[wanted - 1])
+                return
             bucket = cells.get(cell)
             if bucket:
                 inside = far_m <= self._cover.inside_m
@@ -57,16 +56,16 @@ class Nearest:
                     if self._types is None or marker.car.vehicle_type in self._types:
                         distance_m = self._distance_m(marker.car)
                         if inside or distance_m <= self._cover.inside_m:
-                            found.append((distance_m, marker.driver_id, marker))
+                            found.append((distance_m, marker.driver_id))
+        found.sort()
+        if len(found) <= 2 * wanted:
+            self._keep(found, (math.inf, _LAST))
         else:
-            wanted = max(wanted, len(found)) if len(found) <= 2 * wanted else wanted
-        found.sort(key=lambda each: each[:2])
-        kept = found[:wanted]
-        if len(kept) < len(found):
-            self._reach = kept[-1][:2]
-        self._ranked = [each[:2] for each in kept]
-        self._distances = {driver_id: distance_m for distance_m, driver_id, _ in kept}
-        self._markers = {driver_id: marker for _, driver_id, marker in kept}
+            self._keep(found[:wanted], found[wanted - 1])
+
+    def _keep(self, ranked: list[tuple[float, str]], reach: tuple[float, str]) -> None:
+        self._ranked, self._reach = ranked, reach
+        self._distances = {driver_id: distance_m for distance_m, driver_id in ranked}
 
     def refill(self, cells: Mapping[int, Mapping[str, Marker]]) -> None:
         """Make sure that the nearest `limit` are known."""
@@ -79,10 +78,9 @@ class Nearest:
     def discard(self, driver_id: str) -> None:
         distance_m = self._distances.pop(driver_id, None)
         if distance_m is not None:
-            del self._markers[driver_id]
             del self._ranked[bisect_left(self._ranked, (distance_m, driver_id))]
 
-    def put_all(self, cell: int, markers: list[Marker]) -> None:
+    def put_all(self, cell: int, markers: Iterable[Marker]) -> None:
         """These are in `cell` now; what does not match, or is beyond what is known, is not kept."""
         far_m = self._cover.cells[cell]
         inside = far_m <= self._cover.inside_m
@@ -95,15 +93,6 @@ class Nearest:
             distance_m = self._distance_m(marker.car)
             if (inside or distance_m <= self._cover.inside_m) and (distance_m, driver_id) <= self._reach:
                 self._distances[driver_id] = distance_m
-                self._markers[driver_id] = marker
                 insort(self._ranked, (distance_m, driver_id))
         if len(self._ranked) > 2 * self._spare():
-            self._trim()
-
-    def _trim(self) -> None:
-        cut = self._ranked[self._spare() :]
-        del self._ranked[self._spare() :]
-        self._reach = self._ranked[-1]
-        for _, driver_id in cut:
-            del self._distances[driver_id]
-            del self._markers[driver_id]
+            self._keep(self._ranked[: self._spare()], self._ranked[self._spare() - 1])

@@ -44,6 +44,18 @@ def bodies(markers: Iterable[Marker], now_ms: int) -> list[bytes]:
     return made
 
 
+def tail_of(batch: Batch, now_ms: int) -> bytes:
+    """The JSON that all riders of the batch share as of `now_ms`; a cell's moves are shared by all queries."""
+    if batch.at_ms != now_ms:
+        moved = bodies(batch.move, now_ms)
+        for change in batch.moved_in:
+            if change.at_ms != now_ms:
+                change.body, change.at_ms = b",".join(bodies(change.moved, now_ms)), now_ms
+            moved.append(change.body)
+        batch.tail, batch.at_ms = update_tail(bodies(batch.enter, now_ms), moved, batch.leave), now_ms
+    return batch.tail
+
+
 class Outbox:
     """One subscription of one rider. `owe` takes in what changed, `take` makes the next message of it."""
 
@@ -71,7 +83,7 @@ class Outbox:
     def owe(self, batch: Batch) -> None:
         """Take in what one tick changed in `standing`."""
         if self._snapshot_due:
-            self.conflated += batch.positions()
+            self.conflated += batch.positions
         elif self._batch is None and not self._pending:
             self._batch = batch
         else:
@@ -91,7 +103,7 @@ class Outbox:
         for marker in batch.enter:
             known = pending.get(marker.driver_id)
             pending[marker.driver_id] = ENTER if known is None or known == ENTER else MOVE
-        for marker in batch.move:
+        for marker in batch.moves():
             known = pending.get(marker.driver_id)
             if known in (ENTER, MOVE):
                 self.conflated += 1
@@ -107,26 +119,20 @@ class Outbox:
 
     def switch(self, standing: Standing) -> None:
         """The rider looks elsewhere: what enters and leaves by that is owed like any other change."""
-        before, after = self.standing.view, standing.view
+        before, after, shown = self.standing.view, standing.view, standing.shown
         self.standing = standing
-        if self._snapshot_due:
-            return
-        self.defer()
-        self._add(
-            Batch(
-                [marker for driver_id, marker in after.items() if driver_id not in before],
-                [marker for driver_id, marker in after.items() if before.get(driver_id, marker) is not marker],
-                [driver_id for driver_id in before if driver_id not in after],
-            )
-        )
+        if not self._snapshot_due:
+            self.defer()
+            enter = [shown[driver_id] for driver_id in after if driver_id not in before]
+            self._add(Batch(enter, [], [driver_id for driver_id in before if driver_id not in after]))
 
     def take(self, now_ms: int) -> Message | None:
         """The next message as of `now_ms` (event time of the last settlement), or None when nothing is owed."""
-        view = self.standing.view
+        shown = self.standing.shown
         if self._snapshot_due:
             self._snapshot_due = False
             self.seq += 1
-            cars = bodies(view.values(), now_ms)
+            cars = bodies([shown[driver_id] for driver_id in self.standing.view], now_ms)
             return Message(join_snapshot(self._quoted_sub, self.seq, now_ms, cars), len(cars), "snapshot")
         batch, self._batch = self._batch, None
         if batch is None:
@@ -134,12 +140,10 @@ class Outbox:
             if not pending:
                 return None
             batch = Batch(
-                [view[driver_id] for driver_id, owed in pending.items() if owed == ENTER],
-                [view[driver_id] for driver_id, owed in pending.items() if owed == MOVE],
+                [shown[driver_id] for driver_id, owed in pending.items() if owed == ENTER],
+                [shown[driver_id] for driver_id, owed in pending.items() if owed == MOVE],
                 [driver_id for driver_id, owed in pending.items() if owed == LEAVE],
             )
-        if not batch.tail or batch.at_ms != now_ms:
-            batch.tail = update_tail(bodies(batch.enter, now_ms), bodies(batch.move, now_ms), batch.leave)
-            batch.at_ms = now_ms
         self.seq += 1
-        return Message(join_update(self._quoted_sub, self.seq, now_ms, batch.tail), batch.positions(), "update")
+        tail = tail_of(batch, now_ms)
+        return Message(join_update(self._quoted_sub, self.seq, now_ms, tail), batch.positions, "update")

@@ -41,7 +41,7 @@ class Subscriptions:
     def __init__(self, settings: PushSettings, clock: Clock, mirror: Mirror, metrics: RiderMetrics) -> None:
         """Call it with the event loop running."""
         self._wait_s, self._clock, self._mirror, self._metrics = settings.snapshot_wait_s, clock, mirror, metrics
-        self._hub = Hub()
+        self._hub = Hub(mirror)
         self._regions: Regions | None = None
         self._owners: dict[Outbox, Rider] = {}
         self._held: dict[Outbox, Rider] = {}
@@ -60,7 +60,7 @@ class Subscriptions:
     def watch(self, rider: Rider, sub: str, query: Query) -> None:
         """The rider subscribes: a snapshot is owed."""
         started_s = perf_counter()
-        standing, fresh = self._hub.stand(query, self._mirror.cells)
+        standing, fresh = self._hub.stand(query)
         outbox = rider.outboxes[sub] = Outbox(sub, standing)
         self._hub.join(outbox)
         self._owners[outbox] = rider
@@ -71,7 +71,7 @@ class Subscriptions:
         """The rider looks elsewhere: what enters and leaves is owed."""
         started_s = perf_counter()
         outbox = rider.outboxes[sub]
-        fresh, unwatched = self._hub.move(outbox, query, self._mirror.cells)
+        fresh, unwatched = self._hub.move(outbox, query)
         self._settle_on(rider, outbox, started_s, fresh, unwatched)
 
     def unwatch(self, rider: Rider, sub: str) -> None:
@@ -126,7 +126,7 @@ class Subscriptions:
         """One tick: settle the mirror, bring the queries up to date, and send; yields between slices."""
         mirror = self._mirror
         changes = mirror.settle(self._clock.now_ms())
-        for outbox in self._hub.evaluate(changes, mirror.cells):
+        for outbox in self._hub.evaluate(changes):
             self._owed[self._owners[outbox]] = None
         self._release()
         owed, self._owed = self._owed, {}

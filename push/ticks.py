@@ -10,8 +10,9 @@ from typing import Final
 
 log = logging.getLogger(__name__)
 
-#: Ticks lengthen so that turns take at most this share of the time; the rest is for deltas, handshakes and requests.
-BUSY_SHARE: Final = 0.5
+#: Ticks lengthen up to their maximum as soon as turns take more than this share of the time. A frame costs ~15 us
+#: whatever is in it, so one frame of five ticks' news costs a third of five frames, and nobody sees 100 ms on a map.
+BUSY_SHARE: Final = 0.1
 
 
 def next_interval_s(spent_s: float, tick_s: float, max_tick_s: float) -> float:

@@ -25,12 +25,13 @@ class World:
     """An index, its mirror, and riders on it; everything is delivered, riders take when they are told to."""
 
     def __init__(self) -> None:
-        self.index, self.mirror, self.hub = IndexModel(), Mirror(STALE_MS, GONE_MS), Hub()
+        self.index, self.mirror = IndexModel(), Mirror(STALE_MS, GONE_MS)
+        self.hub = Hub(self.mirror)
         self.now_ms = NOW_MS
         self.riders: list[tuple[Outbox, View]] = []
 
     def ride(self, query: Query) -> tuple[Outbox, View]:
-        standing, fresh = self.hub.stand(query, self.mirror.cells)
+        standing, fresh = self.hub.stand(query)
         outbox = Outbox("map", standing)
         self.hub.join(outbox)
         self.follow(fresh, [])
@@ -48,7 +49,7 @@ class World:
         for region, delta in self.index.published:
             self.mirror.apply_delta(region, delta)
         self.index.published = []
-        self.hub.evaluate(self.mirror.settle(self.now_ms), self.mirror.cells)
+        self.hub.evaluate(self.mirror.settle(self.now_ms))
 
     def take(self, rider: int) -> None:
         outbox, view = self.riders[rider]
@@ -160,7 +161,7 @@ def test_every_view_is_brute_force_and_no_car_goes_back_in_time(place, riders, s
                 before = world.queries[rider]
                 query = Query(*spots[spot], before.limit, radius_m, rings, before.vehicle_types)
                 world.queries[rider] = query
-                world.follow(*world.hub.move(world.riders[rider][0], query, world.mirror.cells))
+                world.follow(*world.hub.move(world.riders[rider][0], query))
             case ("leave", rider, asked):
                 world.follow([], world.hub.leave(world.riders[rider][0]))
                 world.queries[rider] = ask(spots, asked)
@@ -213,7 +214,7 @@ def standing(query: Query, *cars: Car) -> Standing:
             index.put(each)
         mirror.apply_snapshot(region, index.snapshot(region))
     mirror.settle(NOW_MS)
-    return Standing(query, mirror.cells)
+    return Standing(query, mirror)
 
 
 @pytest.mark.parametrize("place", PENTAGONS + PLACES)
@@ -244,7 +245,7 @@ def test_a_car_that_turns_stale_is_one_move_and_a_gone_one_a_leave():
     world.tick()
     batch = outbox._batch
     assert batch is not None
-    assert (len(batch.enter), len(batch.move), len(batch.leave)) == (0, 1, 0)
+    assert (len(batch.enter), len(list(batch.moves())), len(batch.leave)) == (0, 1, 0)
     world.take(0)
     assert view.cars["a"]["freshness"] == "stale"
     assert view.cars["a"]["age_ms"] == STALE_MS

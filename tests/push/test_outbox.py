@@ -7,7 +7,7 @@ import json
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from push.mirror import Marker
+from push.mirror import Marker, Mirror
 from push.nearby import Batch, Query, Standing
 from push.outbox import Outbox
 from tests.push.city import MANHATTAN, car, towards
@@ -21,7 +21,7 @@ class Place:
     """A standing query whose answer the test dictates."""
 
     def __init__(self) -> None:
-        self.standing = Standing(Query(*MANHATTAN, 500, 500.0), {})
+        self.standing = Standing(Query(*MANHATTAN, 500, 500.0), Mirror(30_000, 120_000))
         self.outbox, self.view = Outbox("map", self.standing), View()
         self.fix_ms = NOW_MS
 
@@ -37,7 +37,8 @@ class Place:
             [marker for driver_id, marker in after.items() if driver_id in known],
             [driver_id for driver_id in known if driver_id not in after],
         )
-        self.standing.view = after
+        self.standing.view = dict.fromkeys(after)
+        self.standing.shown = after
         if batch:
             self.outbox.owe(batch)
 
