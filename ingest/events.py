@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from functools import lru_cache
 
 import msgspec
@@ -56,11 +57,30 @@ class FrameError(ValueError):
 
 _encoder = msgspec.msgpack.Encoder()
 _decoder = msgspec.msgpack.Decoder(PingFrame)
+#: Everything of a frame before its array of pings: an empty one, without the one byte of its empty array.
+_FRAME_HEAD = _encoder.encode(PingFrame(FRAME_VERSION, []))[:-1]
 
 
 def encode_frame(pings: list[Ping]) -> bytes:
     """Pack pings of one partition into a record value, ~82 bytes a ping."""
     return _encoder.encode(PingFrame(FRAME_VERSION, pings))
+
+
+def pack_pings(pings: Sequence[Ping]) -> bytes:
+    """The pings as they stand in a frame, one after the other, without the frame around them."""
+    packed = _encoder.encode(pings)
+    return packed[_array_head_bytes(len(pings)) :]
+
+
+def frame_of_packed(count: int, packed: Iterable[bytes]) -> bytes:
+    """The record value of `count` pings that `pack_pings` has packed: what `encode_frame` gives for all of them."""
+    head = _encoder.encode([None] * count)[: _array_head_bytes(count)]
+    return b"".join((_FRAME_HEAD, head, *packed))
+
+
+def _array_head_bytes(count: int) -> int:
+    """MessagePack: the head of an array is 1 byte below 16 elements, 3 below 65,536, else 5."""
+    return 1 if count < 16 else 3 if count < 65_536 else 5
 
 
 def decode_frame(value: bytes | None) -> list[Ping]:

@@ -1,6 +1,7 @@
 """Collect admitted pings by partition and say which frames are due. Pure: no clock, no Kafka; time is handed in.
 
-Nothing is lost, doubled or reordered: a driver's pings leave in the order in which they came.
+Nothing is lost, doubled or reordered: a driver's pings leave in the order in which they came. They are packed as they
+come, while the processor has them at hand: so they take ~85 bytes each while they wait, not ~350.
 """
 
 from __future__ import annotations
@@ -8,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from ingest.events import Ping
+from ingest.events import Ping, frame_of_packed, pack_pings
 
 #: The longest a ping can be in a frame: two ids of 66 bytes, eight numbers of 9, a type, a state, the array's head.
 MAX_PING_BYTES = 2 * 66 + 8 * 9 + 13 + 9 + 3
@@ -21,14 +22,24 @@ HOLD_LINGERS = 4
 
 
 class Frame:
-    """Pings of one partition. `owners` are whoever wants to know what became of them; opaque here."""
+    """Pings of one partition, packed. `owners` are whoever wants to know what became of them; opaque here."""
 
-    __slots__ = ("opened_at_s", "owners", "partition", "pings")
+    __slots__ = ("_packed", "count", "opened_at_s", "owners", "partition")
 
     def __init__(self, partition: int, opened_at_s: float) -> None:
         self.partition, self.opened_at_s = partition, opened_at_s
-        self.pings: list[Ping] = []
+        self.count = 0
         self.owners: list[Any] = []
+        self._packed: list[bytes] = []
+
+    def extend(self, pings: Sequence[Ping]) -> None:
+        """Put these behind those that are in."""
+        self._packed.append(pack_pings(pings))
+        self.count += len(pings)
+
+    def value(self) -> bytes:
+        """The record value."""
+        return frame_of_packed(self.count, self._packed)
 
 
 class Framer:
@@ -56,9 +67,9 @@ class Framer:
             frame = self._open[partition] = Frame(partition, now_s)
         used, start = [frame], 0
         while True:
-            room = self._max_pings - len(frame.pings)
-            frame.pings += pings[start : start + room] if start or len(pings) > room else pings
-            if len(frame.pings) < self._max_pings:
+            room = self._max_pings - frame.count
+            frame.extend(pings[start : start + room] if start or len(pings) > room else pings)
+            if frame.count < self._max_pings:
                 return used
             self._full.append(self._open.pop(partition))
             start += room

@@ -16,7 +16,7 @@ from typing import Protocol, cast
 
 from kafka.errors import KafkaError
 
-from ingest.events import Ping, encode_frame, partition_of
+from ingest.events import Ping, partition_of
 from ingest.frames import Frame, Framer
 from ingest.tally import Tally
 
@@ -153,7 +153,7 @@ class FramingProducer:
     def _send(self, frame: Frame) -> None:
         self._in_flight[frame] = time.monotonic()
         try:
-            self._log.append(frame.partition, encode_frame(frame.pings), partial(self._on_done, frame))
+            self._log.append(frame.partition, frame.value(), partial(self._on_done, frame))
         except KafkaError as error:
             self._on_done(frame, error)
 
@@ -173,7 +173,7 @@ class FramingProducer:
             sent_s = self._in_flight.pop(frame, None)
             if sent_s is None:
                 continue
-            self.unacked -= len(frame.pings)
+            self.unacked -= frame.count
             _resolve(frame, error is None)
             if error is None:
                 self._last_ack_s, self._silent_since_s = now_s, None

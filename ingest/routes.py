@@ -127,19 +127,21 @@ class PingsRoute:
             received = len(pings)
             tally.received += received
             results, admitted, reasons = self._judge(pings, rule)
+            accepted = len(admitted)
+            # Encoded now, while it is at hand, though it is sent only later: what waits for Kafka is bytes.
+            body = ONE_ACCEPTED if results is None else encode_verdicts(results, accepted)
 
             def acknowledged(acked: bool) -> None:
                 if not acked:
                     tally.unacknowledged += received
                     respond(self.refuse(_busy("Kafka did not acknowledge your pings in time")))
                     return
-                accepted = len(admitted)
                 tally.accepted += accepted
                 for reason in reasons:
                     tally.rejected[reason] += 1
                 tally.answered.observe(time.perf_counter() - started_s)
                 tally.requests[202] = tally.requests.get(202, 0) + 1
-                respond(Answer(202, ONE_ACCEPTED if results is None else encode_verdicts(results, accepted), _JSON))
+                respond(Answer(202, body, _JSON))
 
             if admitted:
                 self._producer.send(admitted, acknowledged)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ingest.events import Ping, encode_frame
+from ingest.events import Ping, decode_frame, encode_frame, frame_of_packed, pack_pings
 from ingest.frames import HOLD_LINGERS, MAX_FRAME_BYTES, MAX_PING_BYTES, Frame, Framer
 
 LINGER_S = 0.005
@@ -23,7 +23,7 @@ def test_a_frame_is_due_one_linger_after_its_first_ping() -> None:
     assert framer.take_due(10.0049, False) == []
     assert framer.due_at_s(False) == 10.0 + LINGER_S
     [frame] = framer.take_due(10.005, False)
-    assert (frame.partition, [each.fix_time_ms for each in frame.pings]) == (3, [1, 2])
+    assert (frame.partition, [each.fix_time_ms for each in decode_frame(frame.value())]) == (3, [1, 2])
     assert not framer
 
 
@@ -66,6 +66,19 @@ def test_no_frame_can_outgrow_what_kafka_takes() -> None:
     assert len(encode_frame([longest] * added)) <= MAX_FRAME_BYTES
 
 
+@given(st.lists(st.integers(0, 40), max_size=6))
+def test_packed_pings_make_the_frame_that_they_would_make_together(counts: list[int]) -> None:
+    groups = [[ping(group, number) for number in range(count)] for group, count in enumerate(counts)]
+    together = [each for group in groups for each in group]
+    assert frame_of_packed(len(together), map(pack_pings, groups)) == encode_frame(together)
+
+
+def test_a_frame_of_many_pings_is_the_same_too() -> None:
+    for count in (15, 16, 999, 65_535, 65_536):
+        pings = [ping(1, 1)] * count
+        assert frame_of_packed(count, [pack_pings(pings)]) == encode_frame(pings)
+
+
 STEPS = st.lists(
     st.tuples(st.integers(0, 9), st.integers(1, 12), st.sampled_from([0.0, 0.001, 0.004, 0.005, 0.02]), st.booleans()),
     max_size=100,
@@ -90,9 +103,9 @@ def test_every_ping_leaves_once_and_each_drivers_in_order(steps: list[tuple[int,
     left += framer.take_all()
     assert not framer
     assert set(used) == {id(frame) for frame in left}, "the frames that add() names are those that leave"
-    assert all(0 < len(frame.pings) <= size for frame in left)
-    arrived = [(int(each.driver_id[7:]), each.fix_time_ms) for frame in left for each in frame.pings]
+    assert all(0 < frame.count == len(decode_frame(frame.value())) <= size for frame in left)
+    arrived = [(int(each.driver_id[7:]), each.fix_time_ms) for frame in left for each in decode_frame(frame.value())]
     assert sorted(arrived) == sorted(sent)
     for driver in range(10):
         assert [number for one, number in arrived if one == driver] == [n for one, n in sent if one == driver]
-    assert all(int(each.driver_id[7:]) % 3 == frame.partition for frame in left for each in frame.pings)
+    assert all(int(each.driver_id[7:]) % 3 == frame.partition for frame in left for each in decode_frame(frame.value()))
