@@ -20,8 +20,23 @@ def test_the_hash_is_kafkas_for_any_key(key: bytes) -> None:
     assert murmur2(key) == kafkas_murmur2(key) & 0xFFFFFFFF
 
 
+class _OneTopic:
+    """What the partitioner asks of Kafka's metadata: a topic `t`, all of whose partitions have a leader."""
+
+    def __init__(self, partitions: int) -> None:
+        self._partitions = set(range(partitions))
+
+    def topics(self) -> set[str]:
+        return {"t"}
+
+    def partitions_for_topic(self, _: str) -> set[int]:
+        return self._partitions
+
+    available_partitions_for_topic = partitions_for_topic
+
+
 @pytest.mark.parametrize("partitions", [1, 3, 8, 1024])
 @given(driver_id=st.text(min_size=1, max_size=64))
 def test_a_driver_is_in_the_partition_that_kafka_gives_its_key(partitions: int, driver_id: str) -> None:
-    everywhere = list(range(partitions))
-    assert partition_of(driver_id, partitions) == DefaultPartitioner()(driver_id.encode(), everywhere, everywhere)
+    kafkas = DefaultPartitioner().partition("t", driver_id, driver_id.encode(), None, b"", _OneTopic(partitions))
+    assert partition_of(driver_id, partitions) == kafkas
