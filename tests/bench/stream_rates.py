@@ -22,7 +22,7 @@ from tests.bench.processes import BenchError, Sitting, free_port
 
 #: Starting, joining the group and the first fetches are warm-up: the window opens when this share is indexed.
 WARM_UP_SHARE = 0.15
-DRAIN_TIMEOUT_S = 180.0
+DRAIN_TIMEOUT_S = 90.0
 #: Backlogs in pings per second of wanted window, from what each side was seen to do; a longer window is fine.
 OURS_PER_S, BARE_PER_S, FAUST_PER_S = 40_000, 25_000, 7_000
 
