@@ -54,12 +54,12 @@ class Feed:
         self,
         client: redis.asyncio.Redis,
         mirror: Mirror,
-        wake: Callable[[], None],
+        wake: Callable[[], bool],
         unwatched_for_s: float,
         metrics: FeedMetrics,
         check_s: float = CHECK_S,
     ) -> None:
-        """`wake` is called whenever the mirror may have something to settle."""
+        """`wake` is called whenever the mirror may have something to settle; it returns whether that has to wait."""
         self._client, self._mirror, self._wake = client, mirror, wake
         self._index = DriverIndex(client)
         self._unwatched_for_s, self._check_s, self._metrics = unwatched_for_s, check_s, metrics
@@ -67,6 +67,7 @@ class Feed:
         self._joined: set[int] = set()  # regions whose channel the present connection was asked for
         self._reading: dict[int, asyncio.Task[None]] = {}
         self._again: set[int] = set()
+        self._shards: Shards | None = None
         self._deltas = 0  # since they were last counted
         self._reads = asyncio.Semaphore(READS_AT_ONCE)
         self._news = asyncio.Event()
@@ -83,6 +84,11 @@ class Feed:
             self._mirror.expect(region)
         self._wanted[region] = None
         self._news.set()
+
+    def catch_up(self) -> None:
+        """The mirror is about to settle: read what has come."""
+        if self._shards is not None:
+            self._shards.resume()
 
     def unwatch(self, region: int) -> None:
         """Nobody looks at it for now; it is dropped later, because riders come and go."""
@@ -118,6 +124,7 @@ class Feed:
         parts: list[asyncio.Task[None]] = []
         try:
             _heed_cancellation()
+            self._shards = shards
             if self._away is not None:
                 log.info("Redis answers")
                 self._away = None
@@ -126,6 +133,7 @@ class Feed:
             for part in done:
                 part.result()
         finally:
+            self._shards = None
             for part in parts:
                 part.cancel()
             await asyncio.gather(*parts, return_exceptions=True)
@@ -140,8 +148,9 @@ class Feed:
             if fresh:
                 self._joined.update(fresh)
                 shards.join(map(channel_of, fresh))
+                shards.resume()
 
-    def _take(self, channel: bytes, payload: bytes) -> None:
+    def _take(self, channel: bytes, payload: bytes) -> bool:
         region = region_of_channel(channel)
         try:
             outcome = self._mirror.apply_delta(region, unpack_delta(payload))
@@ -150,10 +159,11 @@ class Feed:
             outcome = Outcome.GAP
         self._deltas += 1
         if outcome is Outcome.APPLIED:
-            self._wake()
-        elif outcome is Outcome.GAP:
+            return self._wake()
+        if outcome is Outcome.GAP:
             self._metrics.gaps.inc()
             self._read(region)
+        return False
 
     def _read(self, region: int) -> None:
         """Read the region, or once more after the read that is under way."""

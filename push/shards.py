@@ -18,8 +18,9 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 class Shards(asyncio.Protocol):
     """`await Shards.open(…)`, `join` and `leave` channels, `await ended()`, and always `await close()`."""
 
-    def __init__(self, on_message: Callable[[bytes, bytes], None], on_joined: Callable[[bytes], None]) -> None:
+    def __init__(self, on_message: Callable[[bytes, bytes], bool], on_joined: Callable[[bytes], None]) -> None:
         self._on_message, self._on_joined = on_message, on_joined
+        self._resting = False
         self._reader = hiredis.Reader()
         self._ended: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._transport: asyncio.Transport
@@ -30,10 +31,13 @@ class Shards(asyncio.Protocol):
     async def open(
         cls,
         client: redis.asyncio.Redis,
-        on_message: Callable[[bytes, bytes], None],
+        on_message: Callable[[bytes, bytes], bool],
         on_joined: Callable[[bytes], None],
     ) -> Shards:
-        """`on_message(channel, payload)` hears what is published from `on_joined(channel)` on. Raises RedisError."""
+        """`on_message(channel, payload)` hears what is published from `on_joined(channel)` on. Raises RedisError.
+
+        If it returns True, nothing more is read until `resume`: the system collects what comes meanwhile.
+        """
         shards = cls(on_message, on_joined)
         shards._pool = client.connection_pool
         shards._connection = await shards._pool.get_connection()
@@ -66,19 +70,30 @@ class Shards(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         try:
             self._reader.feed(data)
+            rest = False
             while (reply := self._reader.gets()) is not False:
-                self._take(reply)
+                rest = self._take(reply)
+            if rest and not self._transport.is_closing():
+                self._resting = True
+                self._transport.pause_reading()
         except (hiredis.HiredisError, RedisConnectionError) as error:
             self._end(str(error))
             self._transport.abort()
 
-    def _take(self, reply: Any) -> None:
+    def resume(self) -> None:
+        """Read on."""
+        if self._resting and not self._transport.is_closing():
+            self._resting = False
+            self._transport.resume_reading()
+
+    def _take(self, reply: Any) -> bool:
         if not isinstance(reply, list):
             raise RedisConnectionError(f"Redis refused a channel: {reply}")
         if reply[0] == b"smessage":
-            self._on_message(reply[1], reply[2])
-        elif reply[0] == b"ssubscribe":
+            return self._on_message(reply[1], reply[2])
+        if reply[0] == b"ssubscribe":
             self._on_joined(reply[1])
+        return False
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._end("the connection was closed")

@@ -34,6 +34,8 @@ class Regions(Protocol):
 
     def unwatch(self, region: int) -> None: ...
 
+    def catch_up(self) -> None: ...
+
 
 class Subscriptions:
     """`watch`, `look`, `unwatch` for one rider; `wake` when there may be something to tell all of them."""
@@ -47,11 +49,17 @@ class Subscriptions:
         self._held: dict[Outbox, Rider] = {}
         self._owed: dict[Rider, None] = {}
         self._age = metrics.age.labels("pushed")
-        self._ticker = Ticker(self._turn, settings.tick_ms / 1_000, settings.max_tick_ms / 1_000, metrics.turn.observe)
+        self._ticker = Ticker(
+            self._turn, settings.tick_ms / 1_000, settings.max_tick_ms / 1_000, metrics.turn.observe, self._catch_up
+        )
         #: Messages by type, and `positions` and `conflated`, since the last turn.
         self.sent: Counter[str] = Counter()
         self.wake = self._ticker.wake
         self.stop = self._ticker.stop
+
+    def _catch_up(self) -> None:
+        if self._regions is not None:
+            self._regions.catch_up()
 
     def follow(self, regions: Regions) -> None:
         """From now on `regions` hears which regions are looked at."""
