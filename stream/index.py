@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any
 
 import redis.asyncio
@@ -122,9 +123,7 @@ class DriverIndex:
 
     async def write(self, writes: Sequence[RegionWrite]) -> dict[int, tuple[int, int]]:
         """`apply` for the changes of several partitions, and for a region more than once, in the order given."""
-        replies = await self._scripts.run(
-            APPLY, [([drivers_key(write.region), meta_key(write.region)], _apply_args(write)) for write in writes]
-        )
+        replies = await self._scripts.run(APPLY, writes, _apply_call)
         return {write.region: (int(seq), int(at)) for write, (seq, at) in zip(writes, replies, strict=True)}
 
     async def evict(self, region: int, cars: Sequence[Car]) -> int:
@@ -133,18 +132,11 @@ class DriverIndex:
 
     async def evict_all(self, cars: Mapping[int, Sequence[Car]]) -> int:
         """`evict` in several regions, in one round trip."""
-        calls: list[Call] = []
-        for region, leaving in cars.items():
-            removals = [Removal(car.driver_id, car.fix_time_ms) for car in leaving]
-            args: list[Any] = [channel_of(region), pack_body([], removals)]
-            for car in leaving:
-                args += (car.driver_id, pack_car(car))
-            calls.append(([drivers_key(region), meta_key(region)], args))
-        return sum(int(gone) for gone in await self._scripts.run(EVICT, calls))
+        return sum(int(gone) for gone in await self._scripts.run(EVICT, list(cars.items()), _evict_call))
 
     async def snapshot(self, region: int) -> RegionSnapshot:
         """A region as of one moment, with the sequence number that moment has."""
-        ((epoch, seq, flat),) = await self._scripts.run(SNAPSHOT, [([drivers_key(region), meta_key(region)], [])])
+        ((epoch, seq, flat),) = await self._scripts.run(SNAPSHOT, [region], _snapshot_call)
         return RegionSnapshot(int(epoch), int(seq), [unpack_car(value) for value in flat[1::2]])
 
     async def positions_of(self, regions: Iterable[int]) -> dict[int, tuple[int, int]]:
@@ -157,7 +149,24 @@ class DriverIndex:
         return {region: (int(epoch or 0), int(seq or 0)) for region, (epoch, seq) in zip(wanted, replies, strict=True)}
 
 
-def _apply_args(write: RegionWrite) -> list[Any]:
+def _keys(region: int) -> list[str]:
+    return [drivers_key(region), meta_key(region)]
+
+
+def _snapshot_call(region: int) -> Call:
+    return _keys(region), ()
+
+
+def _evict_call(leaving: tuple[int, Sequence[Car]]) -> Call:
+    region, cars = leaving
+    removals = [Removal(car.driver_id, car.fix_time_ms) for car in cars]
+    args: list[Any] = [channel_of(region), pack_body([], removals)]
+    for car in cars:
+        args += (car.driver_id, pack_car(car))
+    return _keys(region), args
+
+
+def _apply_call(write: RegionWrite) -> Call:
     change = write.change
     packed = [pack_car(car) for car in change.cars.values()]
     body = pack_body(packed, list(change.removals.values()))
@@ -170,7 +179,6 @@ def _apply_args(write: RegionWrite) -> list[Any]:
         body,
         len(packed),
     ]
-    for driver_id, car in zip(change.cars, packed, strict=True):
-        args += (driver_id, car)
-    args += change.removals
-    return args
+    args.extend(chain.from_iterable(zip(change.cars, packed, strict=True)))
+    args.extend(change.removals)
+    return _keys(write.region), args

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from enum import Enum
+from itertools import chain
 from typing import Any
 
 import redis.asyncio
@@ -71,19 +72,7 @@ class PartitionRecords:
 
     async def write(self, writes: Sequence[PartitionWrite]) -> list[Outcome]:
         """Write the records of some partitions in one round trip."""
-        calls: list[Call] = []
-        for write in writes:
-            record = write.record
-            meta: list[Any] = ["base", record.base]
-            for name, count in record.totals.items():
-                meta += (_TOTAL + name, count)
-            args: list[Any] = [record.epoch, "1" if write.rewrite else "", record.fence, len(meta), *meta]
-            args.append(2 * len(record.drivers))
-            for driver_id, fixes in record.drivers.items():
-                args += (driver_id, fixes)
-            args += write.forgotten
-            calls.append(([drivers_key(write.partition), meta_key(write.partition)], args))
-        return [Outcome(reply) for reply in await self._scripts.run(WRITE, calls)]
+        return [Outcome(reply) for reply in await self._scripts.run(WRITE, writes, _write_call)]
 
     async def marks(self, partitions: Iterable[int]) -> dict[int, tuple[int, int]]:
         """(epoch, fence) of each record; (0, -1) where there is none. A worker sees by it that Redis was wiped."""
@@ -108,6 +97,18 @@ class PartitionRecords:
             for name, count in _totals(meta).items():
                 found[name] = found.get(name, 0) + count
         return found
+
+
+def _write_call(write: PartitionWrite) -> Call:
+    record = write.record
+    meta: list[Any] = ["base", record.base]
+    for name, count in record.totals.items():
+        meta += (_TOTAL + name, count)
+    args: list[Any] = [record.epoch, "1" if write.rewrite else "", record.fence, len(meta), *meta]
+    args.append(2 * len(record.drivers))
+    args.extend(chain.from_iterable(record.drivers.items()))
+    args.extend(write.forgotten)
+    return [drivers_key(write.partition), meta_key(write.partition)], args
 
 
 def _totals(meta: dict[bytes, bytes]) -> dict[str, int]:

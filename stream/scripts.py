@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import Any, TypeVar
 
 import hiredis
 import redis.asyncio
@@ -13,6 +13,11 @@ from redis.exceptions import NoScriptError, ResponseError, TimeoutError
 
 #: Keys and arguments of one call.
 Call = tuple[Sequence[str], Sequence[Any]]
+
+T = TypeVar("T")
+
+#: Redis is given something to do when there is so much: a millisecond's work for it, and seldom enough for us.
+SENT_AT_ONCE_BYTES = 128 * 1024
 
 
 class Scripts:
@@ -22,28 +27,30 @@ class Scripts:
         self._redis = client
         self._sha: dict[str, str] = {}
 
-    async def run(self, script: str, calls: Sequence[Call]) -> list[Any]:
-        """Run one script per call, in order, and return the replies.
+    async def run(self, script: str, items: Sequence[T], call_of: Callable[[T], Call]) -> list[Any]:
+        """Run one script per item, in order, and return the replies. `call_of` makes an item's keys and arguments.
+
+        Redis is at work on the first calls while the last are made.
 
         A Redis that forgot its scripts (SCRIPT FLUSH, restart, failover) is given them again, and *all* calls are
         repeated: scripts must bear that. A call that fails does not keep those behind it from being run; its error
         is raised when all have been.
         """
-        if not calls:
+        if not items:
             return []
         for attempt in (1, 2):
             if script not in self._sha:
                 self._sha[script] = await self._redis.script_load(script)
             sha = self._sha[script]
             try:
-                return await self._exchange([("EVALSHA", sha, len(keys), *keys, *args) for keys, args in calls])
+                return await self._exchange(sha, items, call_of)
             except NoScriptError:
                 del self._sha[script]
                 if attempt == 2:
                     raise
         raise AssertionError("unreachable")
 
-    async def _exchange(self, commands: Sequence[tuple[Any, ...]]) -> list[Any]:
+    async def _exchange(self, sha: str, items: Sequence[T], call_of: Callable[[T], Call]) -> list[Any]:
         # redis-py's asynchronous pipeline packs each argument in Python and sets a timer for each reply: a third of
         # the worker's time. Connections, errors and reading are redis-py's here, too.
         pool = self._redis.connection_pool
@@ -52,8 +59,17 @@ class Scripts:
         error: ResponseError | None = None
         try:
             async with asyncio.timeout(connection.socket_timeout):
-                await connection.send_packed_command([hiredis.pack_command(command) for command in commands])
-                for _ in commands:
+                packed, size = [], 0
+                for item in items:
+                    keys, args = call_of(item)
+                    packed.append(hiredis.pack_command(("EVALSHA", sha, len(keys), *keys, *args)))
+                    size += len(packed[-1])
+                    if size > SENT_AT_ONCE_BYTES:
+                        await connection.send_packed_command(packed)
+                        packed, size = [], 0
+                if packed:
+                    await connection.send_packed_command(packed)
+                for _ in items:
                     try:
                         replies.append(await connection.read_response(timeout=math.inf))
                     except ResponseError as answered:

@@ -52,7 +52,7 @@ class StreamSettings(KafkaSettings, RedisSettings, ClockSettings, FreshnessSetti
             le=100_000,
             description="Pings folded but not yet written to Redis; beyond this the worker stops reading.",
         ),
-    ] = 8_000
+    ] = 16_000
     redis_timeout_s: Annotated[
         float, Field(gt=0, description="A Redis that is silent for this long counts as away; it is asked again.")
     ] = 5.0
