@@ -50,7 +50,8 @@ class StreamSettings(KafkaSettings, RedisSettings, ClockSettings, FreshnessSetti
         Field(
             ge=1,
             le=100_000,
-            description="Pings folded but not yet written to Redis; beyond this the worker stops reading.",
+            description="Pings folded but not yet written to Redis; beyond this the worker stops reading. "
+            "The same on every worker.",
         ),
     ] = 16_000
     redis_timeout_s: Annotated[
