@@ -7,7 +7,7 @@ import logging
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
-from typing import TypeVar
+from functools import partial
 
 import msgspec
 from redis.exceptions import RedisError
@@ -18,18 +18,15 @@ from stream.channels import Car
 from stream.index import DriverIndex, RegionWrite
 from stream.metrics import StreamMetrics
 from stream.partitions import Partition, PartitionWrite
+from stream.patience import Patience, publish
 from stream.records import Outcome, PartitionRecords
 from stream.settings import StreamSettings
 
 log = logging.getLogger(__name__)
 
-#: First and longest pause between two tries while Redis (or, for bad records, Kafka) does not answer.
-BACKOFF_S = (0.05, 2.0)
-
 #: The bound of ingest's RIDESTREAM_FRAME_MAX_PINGS. A write stops growing at the frame that fills it.
 MOST_PINGS_OF_A_FRAME = 1_000
 
-T = TypeVar("T")
 #: Publishes an undecodable record with its reason: (partition, offset, value, reason).
 Reject = Callable[[int, int, bytes, str], Awaitable[None]]
 
@@ -69,14 +66,18 @@ class FrameHandler:
         self.partitions: dict[int, Partition] = {}
         #: Partitions that were assigned and are not loaded yet, with the ends of their logs; None when there are none.
         self.unassigned: Mapping[int, int] | None = {}
-        #: None while Redis answers, else what it said last.
-        self.redis_away: str | None = None
+        self._redis = Patience()
         self._loading = asyncio.Lock()
         self._writing = asyncio.Lock()
         self._waiting: list[Frame] = []
         self._waiting_pings = 0
         self._wake, self._room = asyncio.Event(), asyncio.Event()
         self._room.set()
+
+    @property
+    def redis_away(self) -> str | None:
+        """None while Redis answers, else what it said last."""
+        return self._redis.away
 
     # --- frames ------------------------------------------------------------------------------------------------
 
@@ -136,7 +137,7 @@ class FrameHandler:
             writes = [at.take_write(now_ms, gone_after_ms) for at in self.partitions.values() if at.unwritten]
             for frame in frames:
                 if frame.reason is not None:
-                    await self._publish_rejected(frame, frame.reason)
+                    await publish(partial(self._reject, frame.partition, frame.offset, frame.value, frame.reason))
             await self._write(writes)
             self._metrics.indexed(ages, self._wall_ms())
             for frame in frames:
@@ -145,7 +146,7 @@ class FrameHandler:
     async def _write(self, writes: list[PartitionWrite]) -> None:
         while writes:
             started = time.perf_counter()
-            outcomes = await self._persist(lambda now=writes: self._write_once(now))  # type: ignore[misc]
+            outcomes = await self._redis.insist(lambda now=writes: self._write_once(now))  # type: ignore[misc]
             self._metrics.redis_write.observe(time.perf_counter() - started)
             again = []
             for write, outcome in zip(writes, outcomes, strict=True):
@@ -228,7 +229,7 @@ class FrameHandler:
                 return Partition(partition, record, self._settings.max_speed_mps)
 
             try:
-                at = await (self._persist(load) if patient else load())
+                at = await (self._redis.insist(load) if patient else load())
             except msgspec.DecodeError:
                 raise SystemExit(
                     f"the record of partition {partition} in Redis is not of this version; delete "
@@ -260,9 +261,9 @@ class FrameHandler:
             async with self._writing:
                 await self._heal()
                 await self._sweep(self._clock.now_ms())
-            self._answers()
+            self._redis.answered()
         except RedisError as error:
-            self._is_away(error)
+            self._redis.failed(error)
 
     async def sweep(self, now_ms: int) -> None:
         """Evict the cars that are gone at `now_ms`. Raises RedisError."""
@@ -289,39 +290,3 @@ class FrameHandler:
         marks = await self._records.marks([at.number for at in owned])
         wiped = [at for at in owned if marks[at.number][0] != at.epoch or marks[at.number][1] < at.written_fence]
         await self._write([self._rewrite(at) for at in wiped])
-
-    # --- Redis and Kafka that do not answer ----------------------------------------------------------------------
-
-    async def _persist(self, call: Callable[[], Awaitable[T]]) -> T:
-        """Do it until Redis lets us."""
-        pause_s = BACKOFF_S[0]
-        while True:
-            try:
-                result = await call()
-            except RedisError as error:
-                self._is_away(error)
-                await asyncio.sleep(pause_s)
-                pause_s = min(2 * pause_s, BACKOFF_S[1])
-            else:
-                self._answers()
-                return result
-
-    def _is_away(self, error: RedisError) -> None:
-        if self.redis_away is None:
-            log.warning("Redis does not answer; holding the partitions", extra={"error": str(error)})
-        self.redis_away = str(error) or type(error).__name__
-
-    def _answers(self) -> None:
-        if self.redis_away is not None:
-            log.info("Redis answers again")
-        self.redis_away = None
-
-    async def _publish_rejected(self, frame: Frame, reason: str) -> None:
-        pause_s = BACKOFF_S[0]
-        while True:
-            try:
-                return await self._reject(frame.partition, frame.offset, frame.value, reason)
-            except Exception as error:  # whatever the producer raises: the record must not be lost
-                log.warning("a bad record could not be published; trying again", extra={"error": repr(error)})
-                await asyncio.sleep(pause_s)
-                pause_s = min(2 * pause_s, BACKOFF_S[1])
