@@ -1,4 +1,4 @@
-"""What a connection costs a server: the resident memory of its process, and the bytes that wait in the kernel."""
+"""What a connection costs a server: its process's memory and processor time, and the bytes that wait in the kernel."""
 
 from __future__ import annotations
 
@@ -22,3 +22,9 @@ def unsent_bytes(server_port: int, client_ports: Collection[int]) -> dict[int, i
         if int(local.split(":")[1], 16) == server_port and client_port in client_ports:
             found[client_port] = int(queues.split(":")[0], 16)
     return found
+
+
+def processor_s(pid: int) -> float:
+    """Processor time that a process has used."""
+    user, system = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[11:13]
+    return (int(user) + int(system)) / os.sysconf("SC_CLK_TCK")

@@ -11,7 +11,7 @@ from statistics import median, quantiles
 import pytest
 
 from tests.pipeline.engines import EnginePair, on_both_engines
-from tests.pipeline.memory import resident_bytes, unsent_bytes
+from tests.pipeline.memory import processor_s, resident_bytes, unsent_bytes
 from tests.pipeline.polling import until
 from tests.pipeline.rider import Rider, StalledRider
 from tests.pipeline.system import System
@@ -33,12 +33,13 @@ def _delays_ms(rider: Rider, since_s: float) -> list[float]:
     return [at_s * 1_000 - fix_time_ms for at_s, _, _, fix_time_ms in list(rider.arrivals) if at_s >= since_s]
 
 
-def _measure(rider: Rider) -> tuple[float, float, int]:
-    """Median and 99th percentile of the delays in the next seconds, in milliseconds, and how many there were."""
-    since_s = time.time()
+def _measure(rider: Rider, push_pid: int) -> tuple[float, float, int, float]:
+    """The next seconds: median and 99th percentile of the delays in ms, how many there were, push's share of a core."""
+    since_s, used_s = time.time(), processor_s(push_pid)
     until(lambda: time.time() - since_s >= MEASURED_S, MEASURED_S + 5, "time passes")
     delays_ms = _delays_ms(rider, since_s)
-    return median(delays_ms), quantiles(delays_ms, n=100)[98], len(delays_ms)
+    share = (processor_s(push_pid) - used_s) / (time.time() - since_s)
+    return median(delays_ms), quantiles(delays_ms, n=100)[98], len(delays_ms), share
 
 
 @on_both_engines
@@ -52,7 +53,7 @@ def test_riders_who_stop_reading_cost_little_and_delay_nobody(
         traffic = stack.enter_context(Traffic(system, *PLACE, CARS, EVERY_S))
         until(lambda: len(rider.view) == CARS and rider.updates > 20, 30, "the rider sees all cars move")
 
-        median_before_ms, p99_before_ms, moves_before = _measure(rider)
+        median_before_ms, p99_before_ms, moves_before, share_before = _measure(rider, push_pid)
         resident_before, bytes_before = resident_bytes(push_pid), rider.received_bytes
         stalled = [
             StalledRider(system.rider_url, system.token("rider", f"stalled-{number}", "rider"), *PLACE, RADIUS_M)
@@ -62,7 +63,7 @@ def test_riders_who_stop_reading_cost_little_and_delay_nobody(
             stack.callback(each.close)
         ports = {each.local_port for each in stalled}
         until(lambda: all(unsent_bytes(push_port, ports).values()), 30, "every stalled rider's queue holds something")
-        median_with_ms, p99_with_ms, moves_with = _measure(rider)
+        median_with_ms, p99_with_ms, moves_with, share_with = _measure(rider, push_pid)
 
         produced = rider.received_bytes - bytes_before
         queues = unsent_bytes(push_port, ports)
@@ -77,6 +78,7 @@ def test_riders_who_stop_reading_cost_little_and_delay_nobody(
             "median_delay_ms_before_with": (round(median_before_ms, 1), round(median_with_ms, 1)),
             "p99_delay_ms_before_with": (round(p99_before_ms, 1), round(p99_with_ms, 1)),
             "moves_before_with": (moves_before, moves_with),
+            "push_core_percent_before_with": (round(100 * share_before, 1), round(100 * share_with, 1)),
         }
         for name, value in figures.items():
             record_property(name, value)
