@@ -3,14 +3,25 @@
 from __future__ import annotations
 
 import argparse
+import math
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
 from pathlib import Path
 
-from infra.local.engines import HOST, EngineKind, EngineMissing, free_port, kafka_answers
+from infra.local.engines import (
+    HOST,
+    READY_WITHIN_S,
+    EngineKind,
+    EngineMissing,
+    free_port,
+    kafka_answers,
+    port_is_free,
+)
+from infra.local.processes import CannotRun, Process
 
 POM = Path(__file__).resolve().parents[1] / "kafka" / "pom.xml"
 CLASSPATH = POM.parent / "target" / "classpath"
@@ -129,11 +140,19 @@ def main() -> int:
             jars = [Path(jar).name for jar in resolve_classpath().split(os.pathsep)]
             print("fetched", *(jar for jar in jars if jar.startswith("kafka_")))
             return 0
+        if not port_is_free(arguments.port):
+            raise CannotRun(f"port {arguments.port} is taken; stop what listens there, or give another with --port")
+        signal.signal(signal.SIGTERM, signal.default_int_handler)
+        signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background job begins with it ignored
         with tempfile.TemporaryDirectory(prefix="ridestream-kafka-") as home:
-            command = apache_kafka(Path(home)).command(arguments.port)
-            print(f"Apache Kafka listens on {HOST}:{arguments.port}; Ctrl-C ends it", flush=True)
-            return subprocess.run(command, check=False).returncode  # noqa: S603 - our own command line, no shell
-    except EngineMissing as error:
+            kind = apache_kafka(Path(home))
+            with Process(kind.name, kind.command(arguments.port), Path(home) / "kafka.log") as kafka:
+                kafka.wait_until(lambda: kind.answers(HOST, arguments.port), READY_WITHIN_S)
+                print(f"Apache Kafka listens on {HOST}:{arguments.port}; Ctrl-C ends it", flush=True)
+                kafka.wait(math.inf)
+                print(f"ridestream kafka: {kafka.epitaph()}", file=sys.stderr)
+                return 1
+    except CannotRun as error:
         print(f"ridestream kafka: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:

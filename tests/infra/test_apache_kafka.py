@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from pathlib import Path
 
 import pytest
@@ -30,6 +31,13 @@ def test_a_machine_without_maven_is_told_so(monkeypatch: pytest.MonkeyPatch, tmp
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(EngineMissing, match="no `mvn`"):
         apache_kafka.resolve_classpath()
+
+
+def test_a_busy_port_is_one_line(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as busy:
+        monkeypatch.setattr("sys.argv", ["apache_kafka", "--port", str(busy.getsockname()[1])])
+        assert apache_kafka.main() == 2
+    assert capsys.readouterr().err.startswith("ridestream kafka: port ")
 
 
 @pytest.mark.apache
