@@ -44,6 +44,19 @@ def test_the_rim_is_covered_all_around_pentagons_and_odd_places(place):
                 assert region_of(cell_of(*point)) in cover.regions
 
 
+@pytest.mark.parametrize("place", [*PENTAGONS[:3], *PLACES])
+@pytest.mark.parametrize("radius_m", [100.0, 500.0, 1_500.0])
+def test_no_corner_of_a_cell_left_out_is_near_any_corner_of_the_riders_cell(place, radius_m):
+    # The worst rider and the worst car both stand in a corner of their cells, towards each other.
+    centre = cell_of(*place)
+    cover = cover_circle(centre, radius_m)
+    rim = {near for cell in cover.cells for near in h3.grid_disk(cell, 1)} - set(cover.cells)
+    assert rim
+    for cell in rim:
+        for corner in h3.cell_to_boundary(cell):
+            assert all(distance_m(rider, corner) > radius_m for rider in h3.cell_to_boundary(centre))
+
+
 @settings(max_examples=200)
 @given(place=places, wander=st.tuples(st.floats(0, 360), st.floats(0, 180)), radius_m=radii, bearing=st.floats(0, 360))
 def test_a_cell_called_inside_is_inside_for_every_rider_of_the_centre_cell(place, wander, radius_m, bearing):

@@ -187,11 +187,16 @@ def test_the_nearest_n_of_a_crowd_are_brute_forces(moves, limit, every):
     world = World()
     query = Query(*MANHATTAN, limit, 1_500.0)
     world.queries = {0: query}
+    for driver in range(120):
+        world.index.put(car(f"driver-{driver}", NOW_MS, towards(MANHATTAN, driver * 77, 40 + driver * 37 % 1_600)))
     world.ride(query)
-    for number, (driver, bearing, share, leaves) in enumerate(moves):
+    world.tick()
+    for number, (driver, bearing, share, leaves) in enumerate(moves, 1):
         driver_id = f"driver-{driver}"
         if leaves:
-            world.index.remove(driver_id)
+            # The nearest go first: those who were too far to be known must be found then.
+            for near in list(world.expected(query))[: driver % 8 + 1]:
+                world.index.remove(near)
         else:
             # 25 m steps: many cars at exactly the same distance, so that ties are broken by driver id.
             world.index.put(
