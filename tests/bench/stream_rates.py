@@ -24,7 +24,7 @@ from tests.bench.processes import BenchError, Sitting, free_port
 WARM_UP_SHARE = 0.15
 DRAIN_TIMEOUT_S = 90.0
 #: Backlogs in pings per second of wanted window, from what each side was seen to do; a longer window is fine.
-OURS_PER_S, BARE_PER_S, FAUST_PER_S = 40_000, 25_000, 7_000
+OURS_PER_S, BARE_PER_S, FAUST_PER_S = 60_000, 50_000, 8_000
 
 
 @dataclass(frozen=True, slots=True)
