@@ -79,7 +79,8 @@ class Run:
     def __init__(self, drivers: Drivers, rate: float, begin_s: float, start_s: float, stop_s: float) -> None:
         self._drivers, self._rate = drivers, rate
         self._begin_s, self._start_s, self._stop_s = begin_s, start_s, stop_s
-        self._free: list[Poster] = []
+        # First in, first out: a connection that waits for seconds is one that a server closes.
+        self._free: deque[Poster] = deque()
         self._waiting: deque[tuple[float, bytes]] = deque()
         self._scheduled: dict[tuple[int, int], float] = {}
         self.delays_s: list[float] = []
@@ -130,7 +131,7 @@ class Run:
                 self._scheduled[driver, fix_time_ms] = at
                 self.posted += self._start_s <= at
                 if self._free:
-                    poster = self._free.pop()
+                    poster = self._free.popleft()
                     poster.sent_for = at
                     poster.post(request)
                 else:

@@ -47,7 +47,7 @@ async def ingest(port: int, bootstrap: str) -> None:
 
     config = uvicorn.Config(
         app, host="127.0.0.1", port=port, http="httptools", lifespan="off", access_log=False,
-        log_level="warning", backlog=4096,
+        log_level="warning", backlog=4096, timeout_keep_alive=75,
     )  # fmt: skip
     await uvicorn.Server(config).serve()
 
