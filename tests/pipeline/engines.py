@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
+import subprocess
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,6 +29,10 @@ def _redis_7(port: int) -> list[str]:
     binary = shutil.which("redis-server")
     if binary is None:
         raise EngineMissing("no redis-server on PATH: install redis-server 7")
+    answer = subprocess.run([binary, "--version"], capture_output=True, text=True, check=True).stdout
+    version = re.search(r"\bv=(\d+)\.", answer)
+    if version is None or int(version[1]) < 7:
+        raise EngineMissing(f"redis-server 7 is needed, and {binary} says: {answer.strip()}")
     return redis_server(binary, port)
 
 

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from itertools import count, islice
 from pathlib import Path
 from statistics import median, quantiles
+from typing import NamedTuple
 
 import pytest
 
@@ -25,7 +27,18 @@ CARS, EVERY_S = 200, 0.2
 STALLED_RIDERS = 40
 MAX_BYTES_EACH = 256 * 1024
 #: Long enough for what is produced for each rider to be several times the bound: ~30 kB every 0.2 s.
-MEASURED_S = 10.0
+MEASURED_S = 6.0
+#: Windows without and with stalled riders take turns, so that what else this machine does falls on both alike.
+TURNS = 2
+
+
+class Window(NamedTuple):
+    """What a rider who reads saw for MEASURED_S: its delays, how many moves, and push's share of a core."""
+
+    median_ms: float
+    p99_ms: float
+    moves: int
+    push_share: float
 
 
 def _delays_ms(rider: Rider, since_s: float) -> list[float]:
@@ -33,13 +46,27 @@ def _delays_ms(rider: Rider, since_s: float) -> list[float]:
     return [at_s * 1_000 - fix_time_ms for at_s, _, _, fix_time_ms in list(rider.arrivals) if at_s >= since_s]
 
 
-def _measure(rider: Rider, push_pid: int) -> tuple[float, float, int, float]:
-    """The next seconds: median and 99th percentile of the delays in ms, how many there were, push's share of a core."""
+def _measure(rider: Rider, push_pid: int) -> Window:
     since_s, used_s = time.time(), processor_s(push_pid)
     until(lambda: time.time() - since_s >= MEASURED_S, MEASURED_S + 5, "time passes")
     delays_ms = _delays_ms(rider, since_s)
     share = (processor_s(push_pid) - used_s) / (time.time() - since_s)
-    return median(delays_ms), quantiles(delays_ms, n=100)[98], len(delays_ms), share
+    return Window(median(delays_ms), quantiles(delays_ms, n=100)[98], len(delays_ms), share)
+
+
+@contextmanager
+def _stalled_riders(system: System, names: Iterator[int]) -> Iterator[set[int]]:
+    """STALLED_RIDERS who subscribe and then never read; their local ports, once something is queued for each."""
+    push_port = int(system.env["RIDESTREAM_PUSH_PORT"])
+    with ExitStack() as stack:
+        ports = set()
+        for number in islice(names, STALLED_RIDERS):
+            token = system.token("rider", f"stalled-{number}", "rider")
+            stalled = StalledRider(system.rider_url, token, *PLACE, RADIUS_M)
+            stack.callback(stalled.close)
+            ports.add(stalled.local_port)
+        until(lambda: all(unsent_bytes(push_port, ports).values()), 30, "every stalled rider's queue holds something")
+        yield ports
 
 
 @on_both_engines
@@ -53,42 +80,46 @@ def test_riders_who_stop_reading_cost_little_and_delay_nobody(
         traffic = stack.enter_context(Traffic(system, *PLACE, CARS, EVERY_S))
         until(lambda: len(rider.view) == CARS and rider.updates > 20, 30, "the rider sees all cars move")
 
-        median_before_ms, p99_before_ms, moves_before, share_before = _measure(rider, push_pid)
-        resident_before, bytes_before = resident_bytes(push_pid), rider.received_bytes
-        stalled = [
-            StalledRider(system.rider_url, system.token("rider", f"stalled-{number}", "rider"), *PLACE, RADIUS_M)
-            for number in range(STALLED_RIDERS)
-        ]
-        for each in stalled:
-            stack.callback(each.close)
-        ports = {each.local_port for each in stalled}
-        until(lambda: all(unsent_bytes(push_port, ports).values()), 30, "every stalled rider's queue holds something")
-        median_with_ms, p99_with_ms, moves_with, share_with = _measure(rider, push_pid)
+        names = count()
+        without, beside = [], []
+        resident_each = queue_each = 0.0
+        produced = 0
+        for _ in range(TURNS):
+            without.append(_measure(rider, push_pid))
+            resident_before, bytes_before = resident_bytes(push_pid), rider.received_bytes
+            with _stalled_riders(system, names) as ports:
+                beside.append(_measure(rider, push_pid))
+                queues = unsent_bytes(push_port, ports)
+                assert len(queues) == STALLED_RIDERS, "none of them was cut off"
+                # Later turns find memory that earlier ones left: the first tells what a stalled rider costs.
+                resident_each = max(resident_each, (resident_bytes(push_pid) - resident_before) / STALLED_RIDERS)
+                queue_each = max(queue_each, *queues.values())
+                produced = max(produced, rider.received_bytes - bytes_before)
 
-        produced = rider.received_bytes - bytes_before
-        queues = unsent_bytes(push_port, ports)
-        resident_each = (resident_bytes(push_pid) - resident_before) / STALLED_RIDERS
-        worst_each = resident_each + max(queues.values())
+        worst_each = resident_each + queue_each
         figures = {
             "stalled_riders": STALLED_RIDERS,
             "produced_for_each_kib": round(produced / 1_024),
             "resident_each_kib": round(resident_each / 1_024, 1),
-            "largest_send_queue_kib": round(max(queues.values()) / 1_024, 1),
+            "largest_send_queue_kib": round(queue_each / 1_024, 1),
             "worst_each_kib": round(worst_each / 1_024, 1),
-            "median_delay_ms_before_with": (round(median_before_ms, 1), round(median_with_ms, 1)),
-            "p99_delay_ms_before_with": (round(p99_before_ms, 1), round(p99_with_ms, 1)),
-            "moves_before_with": (moves_before, moves_with),
-            "push_core_percent_before_with": (round(100 * share_before, 1), round(100 * share_with, 1)),
         }
+        for name, windows in (("without", without), ("beside", beside)):
+            figures |= {
+                f"median_delay_ms_{name}": [round(window.median_ms, 1) for window in windows],
+                f"p99_delay_ms_{name}": [round(window.p99_ms, 1) for window in windows],
+                f"moves_{name}": [window.moves for window in windows],
+                f"push_core_percent_{name}": [round(100 * window.push_share, 1) for window in windows],
+            }
         for name, value in figures.items():
             record_property(name, value)
 
-        assert len(queues) == STALLED_RIDERS, "none of them was cut off"
         assert produced > 2 * MAX_BYTES_EACH, "more went out than may wait for one rider"
         assert worst_each < MAX_BYTES_EACH
         assert rider.faults == []
-        # Both are the noise of one machine that also runs other tests. A server that waits for its slowest rider, or
-        # queues for it, stands still here (and fails the line above).
-        assert moves_with > moves_before / 3
-        assert p99_with_ms < 3 * p99_before_ms + 100
+        # What other tests do on this machine is in both kinds of window. A delay that stalled riders cause is in every
+        # window beside them, so in the best of those; it may not stand out of the worst window without them.
+        assert min(w.median_ms for w in beside) <= 1.2 * max(w.median_ms for w in without) + 10
+        assert min(w.p99_ms for w in beside) <= 1.2 * max(w.p99_ms for w in without) + 20
+        assert max(w.moves for w in beside) > 0.8 * min(w.moves for w in without)
         assert traffic.fault is None
