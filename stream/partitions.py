@@ -174,7 +174,8 @@ class Partition:
             regions,
             afterwards,
             Record(self.epoch, self.base, self.fence, dict(self.totals), states),
-            self._forgotten,
+            # Who was forgotten and has come back since the last write is to be kept.
+            [driver_id for driver_id in self._forgotten if driver_id not in states],
             self._rewrite,
         )
         self._touched, self._forgotten, self._rewrite, self._unwritten = [], [], False, False

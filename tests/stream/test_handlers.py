@@ -159,6 +159,17 @@ async def test_the_silent_leave_the_index_and_come_back_with_their_next_ping(cli
     assert await positions(client) == {"driver-4": 1, "driver-0": 12}
 
 
+async def test_the_fixes_of_a_forgotten_driver_who_comes_back_at_once_are_kept(client: redis.asyncio.Redis) -> None:
+    clock = StandingClock()
+    bench = Bench(client, clock, stale_after_ms=30_000, gone_after_ms=60_000, forget_after_ms=120_000)
+    await bench.handler.handle(0, 0, frame(0))
+    clock.at_ms = START_MS + 300_000
+    await bench.handler.beat()
+    await bench.handler.handle(0, 1, frame(30, [4]))
+    record = await bench.records.load(0, new_epoch=1)
+    assert set(record.drivers) == {"driver-4"}
+
+
 async def test_a_worker_that_is_behind_another_gives_way(client: redis.asyncio.Redis) -> None:
     old, new = Bench(client), Bench(client)
     await old.handler.handle(0, 0, frame(0))

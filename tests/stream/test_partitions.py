@@ -187,3 +187,17 @@ def test_a_driver_silent_for_a_day_is_forgotten_and_one_who_pings_is_not() -> No
     assert partition.forget(day_ms + 1, day_ms) == 1
     assert set(partition.drivers) == {"b"}
     assert partition.take_write(0, NEVER_MS).forgotten == ["a"]
+
+
+def test_a_forgotten_driver_who_comes_back_before_the_next_write_is_kept() -> None:
+    index, partition = IndexModel(), Partition(0, Record(epoch=1), MAX_SPEED_MPS)
+    partition.fold(0, [at("a", 0, 0), at("b", 0, 0)])
+    list(index.steps(partition.take_write(0, NEVER_MS)))
+    partition.evicted(partition.gone(2 * STEP_MS, STEP_MS))
+    assert partition.forget(2 * STEP_MS, STEP_MS) == 2
+    partition.fold(1, [at("a", 3, 0)])
+    write = partition.take_write(0, NEVER_MS)
+    assert (list(write.record.drivers), write.forgotten) == (["a"], ["b"])
+    list(index.steps(write))
+    assert index.record is not None
+    assert set(index.record.drivers) == {"a"}
