@@ -69,14 +69,21 @@ class Verifier:
                 self._key,
                 algorithms=[self._algorithm],
                 audience=self._audience,
-                options={"require": ["exp", "aud", "sub"], "verify_exp": False, "verify_nbf": False},
+                # Times are judged below: by `now_s`, with our leeway.
+                options={
+                    "require": ["exp", "aud", "sub"],
+                    "verify_exp": False,
+                    "verify_nbf": False,
+                    "verify_iat": False,
+                },
             )
             subject, scope = claims["sub"], claims.get("scope", "")
-            expires_at_s, starts_at_s = _seconds(claims["exp"]), _seconds(claims.get("nbf", 0))
+            expires_at_s = _seconds(claims["exp"])
+            starts_at_s = max(_seconds(claims.get("nbf", 0)), _seconds(claims.get("iat", 0)))
         except jwt.InvalidTokenError as error:
             raise TokenRefused(f"token refused: {error}") from None
         except (TypeError, ValueError, OverflowError):
-            raise TokenRefused("token refused: exp and nbf must be numbers") from None
+            raise TokenRefused("token refused: exp, nbf and iat must be numbers") from None
         if expires_at_s + LEEWAY_S <= now_s:
             raise TokenRefused("token refused: it has expired")
         if starts_at_s - LEEWAY_S > now_s:

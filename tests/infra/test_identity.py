@@ -6,6 +6,7 @@ import base64
 import hashlib
 import hmac
 import json
+import time
 from typing import Any
 
 import jwt
@@ -140,6 +141,13 @@ def test_a_token_that_lacks_a_claim_is_refused(verifier: Verifier, claim: str) -
         {"exp": float("inf")},
         {"exp": 10**400},
         {"exp": "1700000600"},
+        {"iat": "1700000000"},
+        {"iat": "NaN"},
+        {"iat": [1]},
+        {"iat": float("nan")},
+        {"iat": float("inf")},
+        {"iat": float("-inf")},
+        {"iat": 10**400},
     ],
 )
 def test_a_token_with_a_claim_of_another_type_is_refused(verifier: Verifier, changes: dict[str, Any]) -> None:
@@ -171,10 +179,22 @@ def test_a_remembered_token_is_looked_at_again_after_a_while(verifier: Verifier)
     assert verifier.verify(token, NOW_S) is not verifier.verify(token, NOW_S + CACHED_FOR_S)
 
 
-def test_a_token_that_is_not_valid_yet_is_refused(verifier: Verifier) -> None:
+@pytest.mark.parametrize("claim", ["nbf", "iat"])
+@pytest.mark.parametrize("now_s", [NOW_S, time.time(), 4e9], ids=["past", "now", "future"])
+def test_a_token_from_the_future_is_refused_unless_only_a_clock_is_off(
+    verifier: Verifier, claim: str, now_s: float
+) -> None:
+    """`now_s` long ago, now and far ahead: the clock of the machine has no say."""
+    starts = {claim: now_s + LEEWAY_S, "exp": now_s + 600}
     with pytest.raises(TokenRefused, match="not valid yet"):
-        verifier.verify(signed(nbf=NOW_S + LEEWAY_S + 1), NOW_S)
-    verifier.verify(signed(nbf=NOW_S + LEEWAY_S), NOW_S)
+        verifier.verify(signed(**{**starts, claim: now_s + LEEWAY_S + 0.01}), now_s)
+    assert verifier.verify(signed(**starts), now_s).subject == "d-1"
+
+
+def test_an_early_start_does_not_hide_a_late_issue_nor_the_other_way_round(verifier: Verifier) -> None:
+    for late, early in (("nbf", "iat"), ("iat", "nbf")):
+        with pytest.raises(TokenRefused, match="not valid yet"):
+            verifier.verify(signed(**{late: NOW_S + LEEWAY_S + 1, early: NOW_S - 1}), NOW_S)
 
 
 @given(st.text(st.characters()))
