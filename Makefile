@@ -10,7 +10,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --no-input install --qui
 ARGS ?=
 #: Tests that wait (a replay at 600x is mostly waiting) overlap with those that compute. A file stays on one worker: its
 #: module's fixtures, a whole replayed day among them, are made once. (pytest-xdist 3.8 ignores its groups on pytest 9.2.)
-WORKERS ?= 2
+WORKERS ?= 3
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-7s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
