@@ -17,6 +17,7 @@ from stream.channels import Car, RegionDelta, RegionSnapshot
 #: Deltas that wait for their region's snapshot, which takes milliseconds; more than this means reading it once more.
 MAX_BUFFERED_DELTAS: Final = 256
 _NEVER: Final = -(1 << 62)
+_UNTIMED: Final = 1 << 62
 
 
 class Outcome(Enum):
@@ -58,13 +59,13 @@ class _Copy:
 
 
 class _Driver:
-    __slots__ = ("car", "high_water_ms", "region", "timed")
+    __slots__ = ("car", "due_ms", "high_water_ms", "region")
 
     def __init__(self) -> None:
         self.car: Car | None = None
         self.region = 0
         self.high_water_ms = _NEVER  # newest fix ever shown; remembered until that fix would be gone anyway
-        self.timed = False
+        self.due_ms = _UNTIMED  # of the one waiting entry that counts; others of this driver are outdated
 
 
 class Mirror:
@@ -204,10 +205,10 @@ class Mirror:
         now_ms = self._now_ms = max(now_ms, self._now_ms)
         changed, self._changed = self._changed, {}
         while self._due and self._due[0][0] <= now_ms:
-            _, driver_id = heapq.heappop(self._due)
+            due_ms, driver_id = heapq.heappop(self._due)
             driver = self._drivers.get(driver_id)
-            if driver is not None:
-                driver.timed = False
+            if driver is not None and driver.due_ms == due_ms:
+                driver.due_ms = _UNTIMED
                 changed[driver_id] = None
         changes: list[Change] = []
         for driver_id in changed:
@@ -244,9 +245,11 @@ class Mirror:
             del self._shown[driver_id]
 
     def _time(self, driver_id: str, driver: _Driver, shown: Marker | None, now_ms: int) -> None:
-        """One waiting entry a driver: when it turns stale, when it is gone, or when it may be forgotten."""
-        if driver.timed:
-            return
+        """Wait for when it turns stale, is gone, or may be forgotten; an earlier entry comes due first and looks again.
+
+        A fix after each ping would fill the heap, so only a moment *before* the waiting one is entered: a stale car
+        that waits to be gone and pings again is stale again before that.
+        """
         if shown is not None:
             due_ms = shown.car.fix_time_ms + (self._gone_after_ms if shown.stale else self._stale_after_ms)
         else:
@@ -255,8 +258,9 @@ class Mirror:
                 if driver.car is None:
                     del self._drivers[driver_id]
                 return
-        driver.timed = True
-        heapq.heappush(self._due, (due_ms, driver_id))
+        if due_ms < driver.due_ms:
+            driver.due_ms = due_ms
+            heapq.heappush(self._due, (due_ms, driver_id))
 
 
 def _follows(copy: _Copy, delta: RegionDelta) -> bool:

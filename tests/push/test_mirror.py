@@ -243,3 +243,62 @@ def test_the_clock_of_the_mirror_never_runs_backwards():
     mirror.settle(NOW_MS + STALE_MS)
     assert mirror.settle(NOW_MS) == []
     assert mirror.now_ms == NOW_MS + STALE_MS
+
+
+def test_a_stale_car_that_pings_again_and_falls_silent_is_stale_again_on_time():
+    mirror = loaded(car("a", NOW_MS, SPOTS[0]))
+    mirror.settle(NOW_MS + STALE_MS)
+    again_ms = NOW_MS + STALE_MS + 10_000
+    mirror.apply_delta(HERE, RegionDelta(7, 2, [car("a", again_ms, SPOTS[1])], []))
+    ((_, _, after),) = mirror.settle(again_ms)
+    assert not after.stale
+    assert mirror.settle(again_ms + STALE_MS - 1) == []
+    assert mirror.is_due(again_ms + STALE_MS)
+    ((_, _, after),) = mirror.settle(again_ms + STALE_MS)
+    assert after.stale
+    assert mirror.settle(again_ms + GONE_MS - 1) == []
+    ((_, _, after),) = mirror.settle(again_ms + GONE_MS)
+    assert after is None
+
+
+#: Around both limits, and in between.
+AGES_S = st.sampled_from((0, 1, 10, 29, 30, 31, 60, 89, 90, 91, 119, 120, 121))
+
+
+@settings(max_examples=300, deadline=None)
+@given(
+    steps=st.lists(
+        st.one_of(
+            st.tuples(st.just("ping"), st.sampled_from("abc"), AGES_S, st.sampled_from(range(2))),
+            st.tuples(st.just("remove"), st.sampled_from("abc")),
+            st.tuples(st.just("wait"), AGES_S),
+        ),
+        max_size=40,
+    )
+)
+def test_after_every_settlement_each_car_is_as_fresh_as_its_fix_is_old(steps):
+    mirror, index = Mirror(STALE_MS, GONE_MS), IndexModel()
+    mirror.expect(HERE)
+    mirror.apply_snapshot(HERE, index.snapshot(HERE))
+    now_ms = NOW_MS
+    newest: dict[str, int] = {}
+    there: dict[str, int] = {}
+    for step in steps:
+        match step:
+            case ("ping", driver_id, ago_s, spot):
+                fix_ms = now_ms - ago_s * 1_000
+                if fix_ms >= newest.get(driver_id, 0):  # the index keeps the newest
+                    index.put(car(driver_id, fix_ms, SPOTS[spot]))
+                    newest[driver_id] = there[driver_id] = fix_ms
+            case ("remove", driver_id):
+                index.remove(driver_id)
+                there.pop(driver_id, None)
+            case ("wait", seconds):
+                now_ms += seconds * 1_000
+        for region, delta in index.published:
+            mirror.apply_delta(region, delta)
+        index.published = []
+        mirror.settle(now_ms)
+        assert {driver_id: marker.stale for driver_id, marker in mirror.shown.items()} == {
+            driver_id: now_ms - fix_ms >= STALE_MS for driver_id, fix_ms in there.items() if now_ms - fix_ms < GONE_MS
+        }
