@@ -105,8 +105,8 @@ def decode_client(text: str | bytes) -> ClientMessage:
         message: ClientMessage = _client_decoder.decode(text)
     except msgspec.ValidationError as error:
         raise ProtocolError(str(error)) from None
-    except (msgspec.DecodeError, RecursionError):
-        raise ProtocolError("not JSON; send one JSON object with a `type`") from None
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        raise ProtocolError("not JSON in UTF-8; send one JSON object with a `type`") from None
     return message
 
 

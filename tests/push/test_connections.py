@@ -23,6 +23,7 @@ from push.protocol import (
     TOKEN_EXPIRED,
     TOO_MANY_CONNECTIONS,
 )
+from push.session import MAX_BAD_MESSAGES
 from tests.push.city import MANHATTAN
 from tests.push.connection import RiderApp
 from tests.push.node import Node, eventually, token
@@ -207,3 +208,18 @@ async def test_riders_keep_seeing_cars_while_the_node_drains(engine):
                 await node.writer.put("a", MANHATTAN)
                 await app.until(lambda: "a" in view.cars or app.closed)
             await draining
+
+
+async def test_a_binary_frame_that_is_not_text_is_answered_like_any_other_bad_message(engine):
+    async with Node(engine) as node, RiderApp(node.url, token()) as app:
+        await app.told("welcome")
+        for _ in range(MAX_BAD_MESSAGES - 1):
+            await app.socket.send(b'{"type":"ping","id":"\xff"}')
+        await app.told("error", code="bad_message")
+        await app.socket.send(b'{"type":"ping","id":"1"}')  # JSON in a binary frame is understood
+        await app.told("pong", id="1")
+        await app.socket.send(b"\xff\xfe")
+        assert (await app.until_closed())[0] == BAD_REQUEST
+    async with Node(engine) as node, RiderApp(node.url, auth="none") as app:
+        await app.socket.send(b'{"type":"auth","token":"\xff"}')
+        assert (await app.until_closed())[0] == BAD_REQUEST
