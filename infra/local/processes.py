@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import json
 import os
 import signal
 import subprocess
@@ -18,6 +19,11 @@ from typing import Self
 POLL_S = 0.05
 #: From <sys/prctl.h>: the signal that the kernel sends us when our parent ends, however it ends.
 PR_SET_PDEATHSIG = 1
+
+#: Of a log: enough for its last line to be whole, though it be a JSON line with a long traceback.
+TAIL_BYTES = 262_144
+#: Last words are part of one line on a terminal.
+MAX_WORDS = 200
 
 _LIBC = ctypes.CDLL(None) if sys.platform == "linux" else None
 
@@ -141,10 +147,13 @@ class Process:
         """The last line it wrote that is not blank, or ''. Reads only the end of the log."""
         try:
             with self.log.open("rb") as log:
-                log.seek(max(0, log.seek(0, os.SEEK_END) - 8_192))
+                start = max(0, log.seek(0, os.SEEK_END) - TAIL_BYTES)
+                log.seek(start)
                 lines = log.read().decode(errors="replace").split("\n")
         except OSError:
             return ""
+        if start:
+            del lines[0]  # its beginning is missing
         return next((line.strip() for line in reversed(lines) if line.strip()), "")
 
     def epitaph(self, when: str = "") -> str:
@@ -154,7 +163,7 @@ class Process:
         return f"{self.name} {how}{' ' * bool(when)}{when}{self._words()}"
 
     def _words(self) -> str:
-        last = self.last_line()
+        last = last_words(self.last_line())
         return (f": {last}" if last else "") + f" (log: {self.log})"
 
     def _signal(self, number: signal.Signals) -> None:
@@ -170,6 +179,19 @@ class Process:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.stop()
+
+
+def last_words(line: str) -> str:
+    """What a log's last line says, for a person, in at most MAX_WORDS characters.
+
+    Of a JSON log line (infra.telemetry) its `event`, and `reason` and `error` where it has them; never its traceback.
+    """
+    with suppress(ValueError, RecursionError):
+        fields = json.loads(line)
+        if isinstance(fields, dict) and "event" in fields:
+            line = ": ".join(str(fields[name]) for name in ("event", "reason", "error") if fields.get(name))
+    line = " ".join(line.split())
+    return line if len(line) <= MAX_WORDS else line[: MAX_WORDS - 1] + "…"
 
 
 def stop_all(processes: Sequence[Process], hurry: Callable[[], bool] = lambda: False) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import logging
 import os
 import signal
 import subprocess
@@ -11,7 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from infra.local.processes import Process, ProcessFailed, stop_all
+from infra.local.processes import MAX_WORDS, TAIL_BYTES, Process, ProcessFailed, last_words, stop_all
+from infra.telemetry import JsonFormatter
 from tests.infra.observing import eventually, runs
 
 FOR_EVER = "import time; time.sleep(3600)"
@@ -27,6 +30,46 @@ def test_a_process_that_ends_before_it_is_ready_says_why(tmp_path: Path) -> None
     with pytest.raises(ProcessFailed) as failed:
         child.wait_until(lambda: False, 30)
     assert str(failed.value) == f"child exited with 1 before it was ready: no such city (log: {child.log})"
+
+
+def test_the_last_words_of_a_json_log_are_its_event_and_reason_without_the_traceback(tmp_path: Path) -> None:
+    record = logging.makeLogRecord({"msg": "the task\nended", "reason": "no broker", "levelname": "ERROR"})
+    try:
+        raise RuntimeError("deep inside " * 1_000)
+    except RuntimeError as error:
+        record.exc_info = (type(error), error, error.__traceback__)
+    line = JsonFormatter("child").format(record)
+    assert len(line) > 8_192
+    child = python(f"print({line!r}); raise SystemExit(1)", tmp_path).start()
+    with pytest.raises(ProcessFailed) as failed:
+        child.wait_until(lambda: False, 30)
+    words = "the task ended: no broker"
+    assert str(failed.value) == f"child exited with 1 before it was ready: {words} (log: {child.log})"
+
+
+@pytest.mark.parametrize(
+    ("line", "words"),
+    [
+        ("", ""),
+        ("no such city", "no such city"),
+        ("x" * MAX_WORDS, "x" * MAX_WORDS),
+        ("x" * (MAX_WORDS + 1), "x" * (MAX_WORDS - 1) + "…"),
+        (json.dumps({"event": "x" * 1_000, "exception": "Traceback"}), "x" * (MAX_WORDS - 1) + "…"),
+        ('{"event":"ended","error":"E","exception":"Traceback"}', "ended: E"),
+        ('{"event":"ended","reason":null,"exception":"Traceback"}', "ended"),
+        ('{"level":"info"}', '{"level":"info"}'),
+        ("[" * 100_000, "[" * (MAX_WORDS - 1) + "…"),
+        ("7", "7"),
+    ],
+)
+def test_last_words_are_short(line: str, words: str) -> None:
+    assert last_words(line) == words
+
+
+def test_a_last_line_whose_beginning_is_out_of_reach_says_nothing(tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    log.write_text("x" * (TAIL_BYTES + 1))
+    assert Process("child", [], log).last_line() == ""
 
 
 def test_a_process_that_is_never_ready_is_not_waited_for_for_ever(tmp_path: Path) -> None:
