@@ -25,6 +25,7 @@ from infra.local.engines import (
     check_redis,
     port_is_free,
 )
+from infra.local.lock import only_run
 from infra.local.plan import KAFKA_PORT, REDIS_PORT, Misconfigured, Plan, plan
 from infra.local.processes import CannotRun
 from infra.local.services import INGEST, PUSH, SERVICES, STREAM, Service, task
@@ -32,6 +33,7 @@ from infra.local.supervisor import OnExit, Stopped, Supervisor
 
 HOME = Path(".ridestream")
 LOGS = HOME / "logs"
+LOCK = HOME / "lock"
 #: `ridestream token` reads it, so that tokens for a local run can be made without knowing its random key.
 KEY_FILE = HOME / "jwt_key"
 #: A replay's clock starts this long after we do, so that the services are ready when the recording begins.
@@ -46,29 +48,32 @@ TOPICS_WITHIN_S = 30.0
 def main(argv: list[str]) -> int:
     """Run until stopped. Returns the exit code: 0 stopped, 1 could not run or failed, 2 misconfigured."""
     options = _parser().parse_args(argv)
-    console = Console(highlight=False, soft_wrap=True)
     try:
-        plan_ = plan(os.environ, SERVICES, secrets.token_urlsafe(32))
-        _check_ports(plan_)
-        fleet = _fleet(options)
-        clock = _replay_clock(options)
-    except (Misconfigured, CannotRun) as error:
+        # First of all: the logs, the key and most likely the ports are another run's while there is one.
+        with only_run(LOCK):
+            _run(options, Console(highlight=False, soft_wrap=True))
+    except (Misconfigured, CannotRun, OSError) as error:
         return _fail(error)
+    return 0
+
+
+def _run(options: argparse.Namespace, console: Console) -> None:
+    """Returns when asked to stop. Raises Misconfigured, CannotRun, OSError."""
+    plan_ = plan(os.environ, SERVICES, secrets.token_urlsafe(32))
+    _check_ports(plan_)
+    fleet = _fleet(options)
+    clock = _replay_clock(options)
     env = dict(plan_.env) | ({"RIDESTREAM_CLOCK": str(clock)} if clock else {})
     with suppress(OSError):
         for log in LOGS.glob("*.log"):
             log.unlink()
-    try:
-        with _key_file(env["RIDESTREAM_JWT_KEY"]), Supervisor(lambda line: _say(console, f"! {line}")) as held:
-            held.stop_on_request()
-            try:
-                Run(held, console, plan_, env).start(fleet)
-                held.watch()
-            except Stopped:
-                _say(console, "Stopping ...")
-    except (CannotRun, OSError) as error:
-        return _fail(error)
-    return 0
+    with _key_file(env["RIDESTREAM_JWT_KEY"]), Supervisor(lambda line: _say(console, f"! {line}")) as held:
+        held.stop_on_request()
+        try:
+            Run(held, console, plan_, env).start(fleet)
+            held.watch()
+        except Stopped:
+            _say(console, "Stopping ...")
 
 
 class Run:

@@ -17,6 +17,8 @@ from pathlib import Path
 import pytest
 
 from infra.local.engines import HOST, Engines, free_port
+from infra.local.lock import only_run
+from infra.local.processes import CannotRun
 from infra.local.services import free_ports
 from tests.infra import standins
 from tests.infra.observing import DEADLINE_S, descendants, eventually, runs
@@ -90,6 +92,47 @@ def test_however_it_is_ended_no_process_is_left(operator: Operator, number: sign
     assert operator.ends() == (-signal.SIGKILL if number is signal.SIGKILL else 0)
     eventually(lambda: not any(runs(pid) for pid in started), "all its processes to end")
     assert not operator.errors.read_text()
+
+
+def test_a_second_run_in_the_same_folder_is_one_line_and_leaves_the_first_alone(operator: Operator) -> None:
+    first = operator.type("--no-fleet")
+    operator.says("Live map")
+    home = operator.folder / ".ridestream"
+    (home / "logs" / "mark.log").write_text("kept")
+    files = {path: path.stat().st_ino for path in home.rglob("*")}
+    key = (home / "jwt_key").read_text()
+
+    command = [sys.executable, "-m", "infra.cli", "run", "--no-fleet"]
+    second = subprocess.run(
+        command,
+        cwd=operator.folder,
+        env={**os.environ, **free_ports()},
+        capture_output=True,
+        text=True,
+        timeout=DEADLINE_S,
+        check=False,
+    )
+    assert (second.returncode, second.stdout) == (1, "")
+    assert second.stderr == (
+        f"ridestream run: another run with pid {first.pid} has this folder: "
+        "end it, or start this one in another folder (and on other ports)\n"
+    )
+    assert first.poll() is None
+    assert {path: path.stat().st_ino for path in home.rglob("*")} == files
+    assert (home / "jwt_key").read_text() == key
+
+
+def test_a_run_that_was_killed_does_not_keep_the_folder(operator: Operator) -> None:
+    first = operator.type("--no-fleet")
+    operator.says("✓ ingest")
+    with pytest.raises(CannotRun, match=f"pid {first.pid} "), only_run(operator.folder / ".ridestream" / "lock"):
+        pass
+    started = operator.pids()
+    first.kill()
+    operator.ends()
+    with only_run(operator.folder / ".ridestream" / "lock"):
+        assert (operator.folder / ".ridestream" / "lock").read_text() == f"{os.getpid()}\n"
+    eventually(lambda: not any(runs(pid) for pid in started), "all its processes to end")
 
 
 def test_every_step_is_told_and_services_get_what_they_need(operator: Operator) -> None:
