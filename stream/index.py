@@ -36,6 +36,8 @@ end
 
 # KEYS drivers, meta · ARGV channel, epoch candidate, fence field ('' for none), fence, ttl_ms, body, number of cars,
 # (driver, car)*, drivers to remove* · returns {seq, epoch}, or {0, 0} when the fence says it was applied already.
+# A fence field N+ is that of removals after all regions of a frame were written. They come with the fix time of each
+# (driver, fix time)*, and leave a car with a newer fix: another worker, who is ahead of this one, has set it.
 # One script is one atomic step: write, sequence and publish cannot be seen apart. A call that changes nothing (all
 # removals of drivers who are not there) does not count and is not published.
 APPLY = (
@@ -51,7 +53,16 @@ local cars = tonumber(ARGV[7])
 local first_removal = 8 + 2 * cars
 local removed = 0
 in_slices(8, first_removal - 1, function(...) redis.call('HSET', KEYS[1], ...) end)
-in_slices(first_removal, #ARGV, function(...) removed = removed + redis.call('HDEL', KEYS[1], ...) end)
+if string.sub(ARGV[3], -1) == '+' then
+  for i = first_removal, #ARGV, 2 do
+    local car = redis.call('HGET', KEYS[1], ARGV[i])
+    if car and cmsgpack.unpack(car)[2] <= tonumber(ARGV[i + 1]) then
+      removed = removed + redis.call('HDEL', KEYS[1], ARGV[i])
+    end
+  end
+else
+  in_slices(first_removal, #ARGV, function(...) removed = removed + redis.call('HDEL', KEYS[1], ...) end)
+end
 if cars == 0 and removed == 0 then
   redis.call('PEXPIRE', meta, ARGV[5])
   local at = redis.call('HMGET', meta, 'seq', 'epoch')
@@ -180,5 +191,8 @@ def _apply_call(write: RegionWrite) -> Call:
         len(packed),
     ]
     args.extend(chain.from_iterable(zip(change.cars, packed, strict=True)))
-    args.extend(change.removals)
+    if write.fence_field.endswith("+"):
+        args.extend(chain.from_iterable((one.driver_id, one.fix_time_ms) for one in change.removals.values()))
+    else:
+        args.extend(change.removals)
     return _keys(write.region), args

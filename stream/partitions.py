@@ -80,7 +80,7 @@ class Partition:
         self.drivers: dict[str, Driver] = {}
         self._max_speed_mps = max_speed_mps
         self._touched: list[Driver] = []
-        #: Driver -> regions it was in after one of the doubtful frames, with the newest fix there.
+        #: Driver of a doubtful frame -> regions it was in after one of them, with the newest fix there.
         self._passed_through: dict[str, dict[int, int]] = {}
         self._forgotten: list[str] = []
         self._rewrite = record.fence < 0
@@ -126,8 +126,8 @@ class Partition:
         for driver_id in {ping.driver_id for ping in pings}:
             live = self.drivers[driver_id].live
             region = region_at(live)
+            regions = self._passed_through.setdefault(driver_id, {})
             if region is not None:
-                regions = self._passed_through.setdefault(driver_id, {})
                 regions[region] = max(live.fix_time_ms, regions.get(region, live.fix_time_ms))
 
     def reject(self, offset: int) -> None:
@@ -161,9 +161,10 @@ class Partition:
     def take_write(self, now_ms: int, gone_after_ms: int) -> PartitionWrite:
         """What the frames folded since the last call change. The caller sees to it that it is written."""
         touched = self._touched
-        regions, afterwards = changes_of(touched, now_ms - gone_after_ms, again=self._rewrite)
+        again = self.drivers if self._rewrite else self._passed_through
+        regions, afterwards = changes_of(touched, now_ms - gone_after_ms, again)
         if self._passed_through:
-            self._leave_behind(regions)
+            self._leave_behind(regions, afterwards)
         states: dict[str, bytes] = {}
         for driver in touched:
             driver.touched = False
@@ -190,19 +191,32 @@ class Partition:
                     driver.watched_ms = fix_time_ms
                     self._going.watch(place.fix.driver_id, fix_time_ms)
 
-    def _leave_behind(self, regions: dict[int, RegionChange]) -> None:
+    def _leave_behind(self, regions: dict[int, RegionChange], afterwards: dict[int, RegionChange]) -> None:
         """Remove drivers from regions that they only passed through since the last write: see `doubtful_below`.
 
-        It also fences those regions against the other worker, should it not be dead but late.
+        It is done afterwards, because one of those regions may be the only one that the driver is in. The first write
+        of those regions, empty or not, fences them against the other worker, should it not be dead but late.
+        All other removals are repeated there, too: the other worker's first write of a region may have had this
+        fence, and these removals not yet.
         """
+        for region, change in regions.items():
+            if change.removals:
+                removals = afterwards.setdefault(region, RegionChange()).removals
+                for driver_id, removal in change.removals.items():
+                    removals.setdefault(driver_id, removal)
         passed_through, self._passed_through = self._passed_through, {}
         for driver_id, visited in passed_through.items():
             place = self.drivers[driver_id].place
             for region, fix_time_ms in visited.items():
                 if place is None or region != place.region:
                     newest_ms = max(fix_time_ms, self.drivers[driver_id].live.fix_time_ms)
-                    removals = regions.setdefault(region, RegionChange()).removals
-                    removals.setdefault(driver_id, Removal(driver_id, newest_ms))
+                    first = regions.setdefault(region, RegionChange()).removals
+                    later = afterwards.setdefault(region, RegionChange()).removals
+                    if driver_id in later:
+                        newest_ms = max(newest_ms, later[driver_id].fix_time_ms)
+                    later[driver_id] = Removal(driver_id, newest_ms)
+                    if driver_id in first:
+                        first[driver_id] = later[driver_id]
 
     def gone(self, now_ms: int, gone_after_ms: int) -> list[Shown]:
         """Cars whose time is up: to be evicted from the index, and confirmed with `evicted`."""

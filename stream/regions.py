@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Container, Iterable
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -55,11 +55,12 @@ class Placed(Protocol):
 
 
 def changes_of(
-    drivers: Iterable[Placed], gone_before_ms: int, again: bool = False
+    drivers: Iterable[Placed], gone_before_ms: int, again: Container[str] = ()
 ) -> tuple[dict[int, RegionChange], dict[int, RegionChange]]:
     """What the live fixes of some drivers change in the regions; the drivers' places are brought up to date.
 
-    `again` writes them also where the index shows them already, as far as we know: it may have lost them.
+    Those in `again` are written also where the index shows them already, as far as we know: it may have lost them,
+    or another worker may have moved them.
     A fix at or before `gone_before_ms` is not written; it counts as shown, because a worker that died after
     writing it may have left it in the index, from where the next sweep will evict it, if it is there.
     Returns the regions in the order in which they are to be written, and those to be written after all of them.
@@ -68,9 +69,9 @@ def changes_of(
     crossed: list[tuple[int, int, Removal]] = []  # from region, to region, removal
     for driver in drivers:
         live, before = driver.live, driver.place
-        if before is not None and before.fix is live and not again:
-            continue
         driver_id = live.driver_id
+        if before is not None and before.fix is live and driver_id not in again:
+            continue
         if live.vehicle_state == OFFLINE:
             if before is not None:
                 driver.place = None

@@ -24,8 +24,10 @@ class IndexModel:
         self.fences[region, name] = fence
         held = self.regions.setdefault(region, {})
         held.update(change.cars)
-        for driver_id in change.removals:
-            held.pop(driver_id, None)
+        for driver_id, removal in change.removals.items():
+            car = held.get(driver_id)
+            if car is not None and (name == "frame" or car.fix_time_ms <= removal.fix_time_ms):
+                del held[driver_id]
 
     def steps(self, write: PartitionWrite) -> Iterator[None]:
         """Apply a write one script at a time; whoever stops asking for steps has crashed there."""

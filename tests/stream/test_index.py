@@ -153,3 +153,12 @@ async def test_an_operator_sees_every_region_and_no_other_key(client: redis.asyn
     assert sorted(await regions(client)) == sorted([REGION, OTHER])
     assert sorted(one.driver_id for _, one in await cars(client)) == ["a", "b"]
     assert await client.exists(meta_key(REGION))
+
+
+async def test_a_removal_afterwards_leaves_a_car_that_a_worker_ahead_has_set(client: redis.asyncio.Redis) -> None:
+    index = DriverIndex(client)
+    await index.apply({REGION: setting(car("a", 3_000), car("b", 2_000))}, 1, "0", 4)
+    late = RegionChange({}, {driver_id: Removal(driver_id, 2_000) for driver_id in "abc"})
+    await index.apply({REGION: late}, 1, "0+", 2)
+    snapshot = await index.snapshot(REGION)
+    assert (snapshot.seq, [one.driver_id for one in snapshot.cars]) == (2, ["a"])

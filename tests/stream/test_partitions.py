@@ -16,7 +16,8 @@ from tests.stream.index_model import IndexModel
 from tests.stream.test_positions import MAX_SPEED_MPS, slow_fold
 
 #: Three places in three regions, 9 to 12 km apart: at 10 minutes a step a car may drive between any two of them.
-PLACES = ((41.15, -8.61), (41.23, -8.61), (41.15, -8.75))
+#: The fourth is too far away for that: a fix there is a jump, and one that comes late withdraws the fix after it.
+PLACES = ((41.15, -8.61), (41.23, -8.61), (41.15, -8.75), (44.15, -8.61))
 STEP_MS = 600_000
 NEVER_MS = 1 << 50
 
@@ -30,7 +31,7 @@ pings = st.builds(
     at,
     st.sampled_from("abc"),
     st.integers(0, 9),
-    st.integers(0, 2),
+    st.sampled_from([0, 0, 1, 1, 2, 2, 3]),
     st.sampled_from([ONLINE, ONLINE, ONLINE, OFFLINE]),
 )
 frames_of_pings = st.lists(st.lists(pings, max_size=5), min_size=1, max_size=12)
@@ -101,6 +102,65 @@ def test_a_wiped_redis_holds_everything_again_after_one_write(frames: list[list[
     assert_holds(index, frames)
     assert index.record is not None
     assert set(index.record.drivers) == set(partition.drivers)
+
+
+@given(frames_of_pings, st.integers(0, 1 << 32))
+@settings(max_examples=600, deadline=None)
+def test_no_driver_is_in_no_region_while_a_successor_catches_up(frames: list[list[Ping]], seed: int) -> None:
+    """Workers die after any script; each successor's first write reaches at least as far as the writes before it."""
+    index, rng, reached = IndexModel(), random.Random(seed), 0
+    while index.record is None or index.record.fence < len(frames) - 1:
+        partition = Partition(0, index.record or Record(epoch=1), MAX_SPEED_MPS)
+        dies = rng.random() < 0.7
+        while partition.next_offset < len(frames):
+            reached = min(max(reached, partition.next_offset + rng.randint(1, 3)), len(frames))
+            while partition.next_offset < reached:
+                partition.fold(partition.next_offset, frames[partition.next_offset])
+            shown = {driver_id for driver_id in partition.drivers if index.where(driver_id)}
+            write = partition.take_write(now_ms=0, gone_after_ms=NEVER_MS)
+            stay = shown & {place.fix.driver_id for place in partition.places()}
+            count = len(write.regions) + len(write.afterwards) + 1
+            done = rng.randint(0, count) if dies else count
+            for _ in zip(range(done), index.steps(write), strict=False):
+                assert all(index.where(driver_id) for driver_id in stay)
+            if done < count:
+                break
+    assert_holds(index, frames)
+
+
+def test_a_driver_whom_a_withdrawn_fix_took_away_is_back_whatever_a_dead_worker_wrote() -> None:
+    """It wrote the move to region 1, or that `a` went offline; then a late jump shows that fix to be unfounded."""
+    for state in (ONLINE, OFFLINE):
+        start = [at("a", 0, 0), at("a", 1, 0)]
+        frames = [[at("a", 5, 1, state)], [at("a", 4, 3)]]
+        index = IndexModel()
+        dead = Partition(0, Record(epoch=1), MAX_SPEED_MPS)
+        dead.fold(0, start)
+        list(index.steps(dead.take_write(0, NEVER_MS)))
+        dead.fold(1, frames[0])
+        for _ in zip(range(2 if state == ONLINE else 1), index.steps(dead.take_write(0, NEVER_MS)), strict=False):
+            pass  # the regions are written, the record is not
+        assert index.record is not None
+        heir = Partition(0, index.record, MAX_SPEED_MPS)
+        for offset, frame in enumerate(frames, 1):
+            heir.fold(offset, frame)
+        for _ in index.steps(heir.take_write(0, NEVER_MS)):
+            assert index.where("a") or state == OFFLINE
+        assert index.cars() == {"a": shown_as(start[1]).car}
+
+
+def test_a_worker_that_is_only_late_removes_nobody_whom_its_successor_has_set() -> None:
+    """Both catch up; in the late one's write `a` passes through region 0 to 1, in the successor's it returns."""
+    frames = [[at("a", 1, 0)], [at("a", 2, 1)], [at("a", 3, 0)]]
+    index, late, successor = IndexModel(), *(Partition(0, Record(epoch=1), MAX_SPEED_MPS) for _ in range(2))
+    for offset in (0, 1):
+        late.fold(offset, frames[offset])
+    for offset in (0, 1, 2):
+        successor.fold(offset, frames[offset])
+    for write in (successor.take_write(0, NEVER_MS), late.take_write(0, NEVER_MS)):
+        for _ in index.steps(write):
+            pass
+    assert index.cars() == {"a": shown_as(frames[2][0]).car}
 
 
 @given(frames_of_pings, st.lists(st.integers(0, 9), min_size=12, max_size=12))
