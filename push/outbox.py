@@ -1,8 +1,8 @@
 """What a rider is still owed of one subscription: the newest of each car and nothing older. Pure.
 
-Nothing is queued. While a rider takes nothing, only driver ids wait here, each with what the rider must be told, and
-never more of them than the rider knows plus what the query now shows (at most twice its limit). The car itself is
-looked up when the message is made, so that a slow rider gets fewer and newer positions.
+Nothing is queued. While a rider takes nothing, only driver ids wait here, each with what the rider must be told. The
+car itself is looked up when the message is made, so that a slow rider gets fewer and newer positions. When more ids
+would wait than may, or an update would name more than a snapshot can, a snapshot is owed instead, which needs none.
 
     told before \\ now    entered            moved    left
     (nothing owed)       ENTER              MOVE     LEAVE
@@ -23,6 +23,10 @@ from push.protocol import encode_car, join_snapshot, join_update, quote, update_
 ENTER: Final = 1
 MOVE: Final = 2
 LEAVE: Final = 3
+#: Most cars of one subscription, and most that one update names: with ids of 64 characters and all digits, 167 KiB.
+MAX_CARS: Final = 500
+#: Driver ids that may wait for one rider who takes nothing, in all its subscriptions: ~10 KiB with the longest ids.
+MAX_WAITING: Final = 64
 
 
 class Message(NamedTuple):
@@ -87,14 +91,24 @@ class Outbox:
         elif self._batch is None and not self._pending:
             self._batch = batch
         else:
-            self.defer()
+            self._unshare()
             self._add(batch)
 
-    def defer(self) -> None:
-        """The rider takes nothing now: remember which cars, let go of the shared batch."""
+    def defer(self, room: int) -> None:
+        """The rider takes nothing now: remember which cars, or, beyond `room` of them, that all are to be told anew."""
+        self._unshare()
+        if len(self) > room:
+            self._start_over()
+
+    def _unshare(self) -> None:
         batch, self._batch = self._batch, None
         if batch is not None:
             self._add(batch)
+
+    def _start_over(self) -> None:
+        pending, self._pending = self._pending or {}, None
+        self.conflated += sum(owed != LEAVE for owed in pending.values())
+        self._snapshot_due = True
 
     def _add(self, batch: Batch) -> None:
         pending = self._pending
@@ -122,7 +136,7 @@ class Outbox:
         before, after, shown = self.standing.view, standing.view, standing.shown
         self.standing = standing
         if not self._snapshot_due:
-            self.defer()
+            self._unshare()
             enter = [shown[driver_id] for driver_id in after if driver_id not in before]
             self._add(Batch(enter, [], [driver_id for driver_id in before if driver_id not in after]))
 
@@ -130,20 +144,28 @@ class Outbox:
         """The next message as of `now_ms` (event time of the last settlement), or None when nothing is owed."""
         shown = self.standing.shown
         if self._snapshot_due:
-            self._snapshot_due = False
-            self.seq += 1
-            cars = bodies([shown[driver_id] for driver_id in self.standing.view], now_ms)
-            return Message(join_snapshot(self._quoted_sub, self.seq, now_ms, cars), len(cars), "snapshot")
+            return self._snapshot(now_ms)
         batch, self._batch = self._batch, None
         if batch is None:
             pending, self._pending = self._pending, None
             if not pending:
                 return None
+            if len(pending) > MAX_CARS:
+                return self._snapshot(now_ms)
             batch = Batch(
                 [shown[driver_id] for driver_id, owed in pending.items() if owed == ENTER],
                 [shown[driver_id] for driver_id, owed in pending.items() if owed == MOVE],
                 [driver_id for driver_id, owed in pending.items() if owed == LEAVE],
             )
+        elif batch.positions + len(batch.leave) > MAX_CARS:
+            return self._snapshot(now_ms)
         self.seq += 1
         tail = tail_of(batch, now_ms)
         return Message(join_update(self._quoted_sub, self.seq, now_ms, tail), batch.positions, "update")
+
+    def _snapshot(self, now_ms: int) -> Message:
+        self._snapshot_due = False
+        self.seq += 1
+        shown = self.standing.shown
+        cars = bodies([shown[driver_id] for driver_id in self.standing.view], now_ms)
+        return Message(join_snapshot(self._quoted_sub, self.seq, now_ms, cars), len(cars), "snapshot")

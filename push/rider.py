@@ -11,7 +11,7 @@ from websockets.asyncio.server import ServerConnection
 from websockets.frames import Frame, Opcode
 from websockets.protocol import State
 
-from push.outbox import Outbox
+from push.outbox import MAX_WAITING, Outbox
 from push.protocol import NO_PONG, SLOW_CONSUMER
 from push.session import Close, Session, close
 
@@ -99,12 +99,14 @@ class Rider:
         Counts messages by type in `sent`, and `positions` and `conflated`.
         """
         blocked: str | None = None
+        room = MAX_WAITING
         for sub, outbox in self.outboxes.items():
-            if outbox and outbox.held_until_s is None:
+            if outbox:
                 if blocked is not None or self.buffered() >= self.limit_bytes:
                     blocked = blocked or sub
-                    outbox.defer()
-                else:
+                    outbox.defer(room)
+                    room -= len(outbox)
+                elif outbox.held_until_s is None:
                     message = outbox.take(now_ms)
                     if message is not None:
                         self.send(message.payload)

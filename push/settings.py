@@ -7,6 +7,7 @@ from typing import Annotated
 from pydantic import Field
 
 from infra.settings import ClockSettings, IdentitySettings, LogSettings, RedisSettings
+from push.outbox import MAX_CARS
 from stream.settings import FreshnessSettings
 
 
@@ -56,7 +57,7 @@ class PushSettings(RedisSettings, ClockSettings, IdentitySettings, FreshnessSett
     ] = 100.0
     max_radius_m: Annotated[float, Field(gt=0, le=20_000, description="Largest radius a rider may watch.")] = 5_000.0
     max_rings: Annotated[int, Field(ge=0, le=80, description="Most H3 rings a rider may watch.")] = 20
-    max_cars: Annotated[int, Field(ge=1, description="Most cars in one subscription.")] = 500
+    max_cars: Annotated[int, Field(ge=1, le=MAX_CARS, description="Most cars in one subscription.")] = MAX_CARS
     max_subscriptions: Annotated[int, Field(ge=1, description="Most subscriptions on one connection.")] = 8
     max_connections: Annotated[int, Field(ge=1, description="Most connections on one node.")] = 20_000
     max_connections_per_rider: Annotated[
@@ -70,7 +71,7 @@ class PushSettings(RedisSettings, ClockSettings, IdentitySettings, FreshnessSett
     write_limit_bytes: Annotated[
         int,
         Field(ge=1_024, description="While more than this waits in a rider's socket buffer, positions conflate."),
-    ] = 32_768
+    ] = 8_192
     send_buffer_bytes: Annotated[
         int,
         Field(ge=4_096, description="Kernel send buffer of one connection (SO_SNDBUF; Linux doubles it)."),
