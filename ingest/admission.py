@@ -64,17 +64,23 @@ class DriverRule(msgspec.Struct, frozen=True, gc=False):
 
 
 class Rejection(msgspec.Struct, frozen=True, gc=False):
-    """Why a ping was not admitted: a code of REASONS, and what to do about it, without a position."""
+    """Why a ping was not admitted: a code of REASONS, and what to do about it, without a position.
+
+    `member` is the one that is malformed, where that is the reason.
+    """
 
     reason: str
     detail: str
+    member: str = ""
 
 
 _ID = "1 to 64 characters of A-Z a-z 0-9 _ . : -"
-_BAD_PING_ID = Rejection(MALFORMED, f"ping_id must be {_ID}")
-_BAD_DRIVER_ID = Rejection(MALFORMED, f"driver_id must be {_ID}")
-_BAD_TYPE = Rejection(MALFORMED, f"vehicle_type must be one of {', '.join(sorted(VEHICLE_TYPES - {''}))}")
-_BAD_STATE = Rejection(MALFORMED, f"vehicle_state must be {ONLINE} or {OFFLINE}")
+_BAD_PING_ID = Rejection(MALFORMED, f"ping_id must be {_ID}", "ping_id")
+_BAD_DRIVER_ID = Rejection(MALFORMED, f"driver_id must be {_ID}", "driver_id")
+_BAD_TYPE = Rejection(
+    MALFORMED, f"vehicle_type must be one of {', '.join(sorted(VEHICLE_TYPES - {''}))}", "vehicle_type"
+)
+_BAD_STATE = Rejection(MALFORMED, f"vehicle_state must be {ONLINE} or {OFFLINE}", "vehicle_state")
 _NO_DRIVER = Rejection(MISSING_DRIVER_ID, "a fleet token needs driver_id in each ping")
 _OTHER_DRIVER = Rejection(DRIVER_MISMATCH, "driver_id is not the driver of this token; leave it out")
 _RANGE = Rejection(OUT_OF_RANGE, "lat must be within [-90, 90] and lon within [-180, 180] degrees")

@@ -161,6 +161,7 @@ _PROBLEMS = {
     "408": "The body came too slowly.",
     "413": "Too many pings or bytes.",
     "415": "Not `application/json`, or compressed.",
+    "422": "The body is one ping, and it is malformed; `errors` names the member. In a batch that is a verdict.",
     "503": "Kafka does not acknowledge, or too many pings wait for it. Send again after `Retry-After` seconds.",
 }
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Mapping, Sequence
 
 from infra.health import Receive
 from ingest.schemas import MAX_BODY_BYTES
@@ -20,11 +21,13 @@ CLOSE: Headers = ((b"connection", b"close"),)
 
 
 class Refused(Exception):
-    """A request that is answered with a problem document."""
+    """A request that is answered with a problem document. `errors` are the places that are wrong."""
 
-    def __init__(self, status: int, slug: str, detail: str, headers: Headers = ()) -> None:
+    def __init__(
+        self, status: int, slug: str, detail: str, headers: Headers = (), errors: Sequence[Mapping[str, str]] = ()
+    ) -> None:
         super().__init__(detail)
-        self.status, self.slug, self.detail, self.headers = status, slug, detail, headers
+        self.status, self.slug, self.detail, self.headers, self.errors = status, slug, detail, headers, errors
 
 
 class BodyReader:

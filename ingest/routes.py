@@ -31,6 +31,7 @@ from ingest.schemas import (
     PingVerdict,
     decode_body,
     encode_verdicts,
+    is_one_ping,
     valid_id,
 )
 from ingest.tally import Tally
@@ -126,7 +127,10 @@ class PingsRoute:
             pings = decode_body(body)
             received = len(pings)
             tally.received += received
-            results, admitted, reasons = self._judge(pings, rule)
+            results, admitted, rejections = self._judge(pings, rule)
+            if received == 1 and rejections and rejections[0].reason is MALFORMED and is_one_ping(body):
+                respond(self._refuse_one(rejections[0], started_s))
+                return
             accepted = len(admitted)
             # Encoded now, while it is at hand, though it is sent only later: what waits for Kafka is bytes.
             body = ONE_ACCEPTED if results is None else encode_verdicts(results, accepted)
@@ -137,8 +141,8 @@ class PingsRoute:
                     respond(self.refuse(_busy("Kafka did not acknowledge your pings in time")))
                     return
                 tally.accepted += accepted
-                for reason in reasons:
-                    tally.rejected[reason] += 1
+                for rejection in rejections:
+                    tally.rejected[rejection.reason] += 1
                 tally.answered.observe(time.perf_counter() - started_s)
                 tally.requests[202] = tally.requests.get(202, 0) + 1
                 respond(Answer(202, body, _JSON))
@@ -163,21 +167,31 @@ class PingsRoute:
         requests = self._tally.requests
         requests[refused.status] = requests.get(refused.status, 0) + 1
         headers = dict.fromkeys((_PROBLEM, *refused.headers, *more_headers))
-        return Answer(refused.status, problem(refused.status, refused.slug, refused.detail), tuple(headers))
+        document = problem(refused.status, refused.slug, refused.detail, refused.errors)
+        return Answer(refused.status, document, tuple(headers))
+
+    def _refuse_one(self, rejection: Rejection, started_s: float) -> Answer:
+        """A malformed ping that is the whole body: an error of the request (in a batch, a verdict)."""
+        self._tally.rejected[MALFORMED] += 1
+        self._tally.answered.observe(time.perf_counter() - started_s)
+        error = {"loc": rejection.member, "detail": rejection.detail}
+        return self.refuse(
+            Refused(422, "malformed-ping", "the ping is malformed; fix the app, do not send it again", errors=(error,))
+        )
 
     def _judge(
         self, pings: Sequence[PingIn | Malformed], rule: DriverRule
-    ) -> tuple[list[PingVerdict] | None, list[Ping], list[str]]:
-        """The verdicts in order (None: one ping without an id, accepted), the admitted pings, the reasons of others."""
+    ) -> tuple[list[PingVerdict] | None, list[Ping], list[Rejection]]:
+        """The verdicts in order (None: one ping without an id, accepted), the admitted pings, why others are not."""
         now_ms, received_at_ms, limits = self._clock.now_ms(), time.time_ns() // 1_000_000, self._limits
         results: list[PingVerdict] = []
         admitted: list[Ping] = []
-        reasons: list[str] = []
+        rejections: list[Rejection] = []
         for ping in pings:
             verdict = (
                 admit(ping, rule, now_ms, received_at_ms, limits)
                 if type(ping) is PingIn
-                else Rejection(MALFORMED, ping.detail)  # type: ignore[union-attr]
+                else Rejection(MALFORMED, ping.detail, ping.member)  # type: ignore[union-attr]
             )
             if type(verdict) is Ping:
                 admitted.append(verdict)
@@ -185,7 +199,7 @@ class PingsRoute:
                 results.append(PingVerdict(ping_id=ping_id, status="accepted") if ping_id else ACCEPTED)
             else:
                 assert isinstance(verdict, Rejection)
-                reasons.append(verdict.reason)
+                rejections.append(verdict)
                 ping_id = ping.ping_id or ""
                 results.append(
                     PingVerdict(
@@ -196,8 +210,8 @@ class PingsRoute:
                     )
                 )
         if len(results) == 1 and results[0] is ACCEPTED:
-            return None, admitted, reasons
-        return results, admitted, reasons
+            return None, admitted, rejections
+        return results, admitted, rejections
 
 
 _JSON: Headers = ((b"content-type", b"application/json"),)

@@ -83,10 +83,11 @@ class Verdicts(msgspec.Struct, frozen=True):
 
 
 class Malformed(msgspec.Struct, frozen=True, gc=False):
-    """A ping that is not of PingIn's shape. `detail` names the member and holds no value of it."""
+    """A ping that is not of PingIn's shape. `detail` names the `member` and holds no value of it."""
 
     detail: str
     ping_id: str = ""
+    member: str = ""
 
 
 class BodyRefused(Exception):
@@ -113,6 +114,9 @@ _raw_members = msgspec.json.Decoder(dict[str, msgspec.Raw])
 _raw_array = msgspec.json.Decoder(list[msgspec.Raw])
 _raw_batch = msgspec.json.Decoder(_RawBatch)
 _encode = msgspec.json.Encoder().encode
+
+#: Where msgspec's messages name a member: "missing required field `lat`", "at `$.lat`".
+_NAMED = re.compile(r"(?:required field `|at `\$\.)(\w+)`$")
 
 _SHAPE = 'send one ping object, an array of pings, or {"pings": [...]} as JSON'
 
@@ -157,6 +161,16 @@ def _count_checked(raws: list[msgspec.Raw]) -> list[msgspec.Raw]:
     return raws
 
 
+def is_one_ping(body: bytes) -> bool:
+    """Whether a body that decode_body takes is a ping itself, not an array or a batch (of one ping, maybe)."""
+    if body.lstrip()[:1] != b"{":
+        return False
+    try:
+        return "pings" not in _raw_members.decode(body)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return b'"pings"' not in body
+
+
 def _decode_one(raw: msgspec.Raw | bytes) -> PingIn | Malformed:
     try:
         return _one.decode(raw)
@@ -167,7 +181,8 @@ def _decode_one(raw: msgspec.Raw | bytes) -> PingIn | Malformed:
         ping_id = _only_id.decode(raw).ping_id
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         ping_id = ""
-    return Malformed(detail, ping_id if valid_id(ping_id) else "")
+    named = _NAMED.search(detail)
+    return Malformed(detail, ping_id if valid_id(ping_id) else "", named[1] if named else "")
 
 
 ACCEPTED = PingVerdict(status="accepted")

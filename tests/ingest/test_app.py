@@ -63,7 +63,7 @@ async def test_the_openapi_document_describes_the_pings_route(client: httpx.Asyn
     schemas = document["components"]["schemas"]
     assert set(schemas["PingIn"]["properties"]) == set(PingIn.__struct_fields__)
     assert set(schemas["PingIn"]["required"]) == {"fix_time_ms", "lat", "lon"}
-    assert set(post["responses"]) == {"202", "400", "401", "403", "405", "408", "413", "415", "503"}
+    assert set(post["responses"]) == {"202", "400", "401", "403", "405", "408", "413", "415", "422", "503"}
     text = msgspec.json.encode(document).decode()
     for reference in {part.split('"')[0] for part in text.split('"#/components/schemas/')[1:]}:
         assert reference in schemas

@@ -82,6 +82,70 @@ async def test_one_ping_in_any_form_is_answered_alike(body: Any) -> None:
     assert response.json() == {"received": 1, "accepted": 1, "rejected": 0, "results": [{"status": "accepted"}]}
 
 
+@pytest.mark.parametrize(
+    ("members", "loc"),
+    [
+        ({"lat": "41.157944"}, "lat"),
+        ({"lon": None}, "lon"),
+        ({"fix_time_ms": None}, "fix_time_ms"),
+        ({"fix_time_ms": 41.157944}, "fix_time_ms"),
+        ({"heading_deg": {"lat": 41.157944}}, "heading_deg"),
+        ({"ping_id": 41.157944}, "ping_id"),
+        ({"ping_id": "41.157944!"}, "ping_id"),
+        ({"vehicle_type": "41.157944"}, "vehicle_type"),
+        ({"vehicle_state": "41.157944"}, "vehicle_state"),
+    ],
+)
+async def test_one_malformed_ping_is_422_alone_and_a_verdict_in_a_batch(members: dict[str, Any], loc: str) -> None:
+    tally, one = Tally(), {**ping(), **members}
+    one = {name: value for name, value in one.items() if value is not None}
+    response = await post(encoded(one), tally=tally)
+    assert_problem(response, 422, "malformed-ping")
+    [error] = response.json()["errors"]
+    assert error["loc"] == loc
+    assert loc in error["detail"]
+    assert "157944" not in response.text
+    assert (tally.received, tally.rejected["malformed"], tally.requests) == (1, 1, {422: 1})
+    for batch in ([one], {"pings": [one]}):
+        response = await post(encoded(batch), tally=tally)
+        assert response.status_code == 202
+        assert response.json()["results"][0]["reason"] == "malformed"
+    assert sums(tally) == (3, 3)
+
+
+async def test_a_fleets_one_ping_with_a_bad_driver_id_is_422() -> None:
+    response = await post(encoded(ping(driver_id="no spaces please")), sent=headers(token("acme", "fleet")))
+    assert_problem(response, 422, "malformed-ping")
+    assert response.json()["errors"][0]["loc"] == "driver_id"
+    assert "spaces" not in response.text
+
+
+@pytest.mark.parametrize(
+    ("members", "reason"),
+    [
+        ({"lat": 91}, "out_of_range"),
+        ({"lat": 0, "lon": 0}, "null_island"),
+        ({"fix_time_ms": 1}, "too_old"),
+        ({"fix_time_ms": 10**15}, "future_fix"),
+        ({"accuracy_m": -1}, "low_accuracy"),
+        ({"is_mock": True}, "mock_location"),
+        ({"driver_id": "driver-2"}, "driver_mismatch"),
+    ],
+)
+async def test_one_well_formed_ping_that_is_not_credible_gets_its_verdict(members: dict[str, Any], reason: str) -> None:
+    response = await post(encoded(ping(**members)))
+    assert (response.status_code, response.json()["results"][0]["reason"]) == (202, reason)
+
+
+@pytest.mark.parametrize("spoiler", ["NaN", "Infinity", "-Infinity", '"\\ud800"', "[" * 100_000 + "]" * 100_000])
+async def test_what_is_not_json_refuses_the_whole_batch_and_stores_nothing(spoiler: str) -> None:
+    """What docs/wire/pings.md warns of, next to its promise for pings that are JSON."""
+    producer = RecordingProducer()
+    batch = encoded([ping(ping_id="a"), ping(ping_id="b", accuracy_m=8.25)]).replace(b"8.25", spoiler.encode())
+    assert_problem(await post(batch, producer), 400, "invalid-json")
+    assert producer.pings == []
+
+
 async def test_a_batch_of_nothing_is_answered_without_kafka() -> None:
     response = await post(b"[]", RecordingProducer(acknowledges=None))
     assert (response.status_code, response.json()["received"]) == (202, 0)
@@ -238,7 +302,7 @@ async def test_a_replayed_recording_is_judged_by_its_own_time() -> None:
 async def test_junk_is_answered_4xx_or_ping_by_ping_and_the_counters_add_up(body: bytes) -> None:
     tally, producer = Tally(), RecordingProducer()
     response = await post(body, producer, tally)
-    assert response.status_code in (202, 400)
+    assert response.status_code in (202, 400, 422)
     received, answered = sums(tally)
     assert received == answered
     if response.status_code == 202:
@@ -248,6 +312,8 @@ async def test_junk_is_answered_4xx_or_ping_by_ping_and_the_counters_add_up(body
         for one in answer["results"]:
             assert one["status"] in ("accepted", "rejected")
             assert (one["status"] == "rejected") == (one.get("reason") in REASONS) == bool(one.get("detail"))
+    elif response.status_code == 422:
+        assert (received, tally.rejected["malformed"], producer.pings) == (1, 1, [])
     else:
         assert received == 0
         assert json.loads(response.text)["status"] == 400

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ingest.schemas import BodyRefused, Malformed, PingIn, decode_body
+from ingest.schemas import BodyRefused, Malformed, PingIn, decode_body, is_one_ping
 from tests.ingest.wire import encoded, ping
 
 GOOD = ping(ping_id="a")
@@ -33,6 +33,15 @@ def test_a_ping_whose_id_says_pings_is_still_one_ping() -> None:
     [decoded] = decode_body(encoded(ping(ping_id="pings")))
     assert isinstance(decoded, PingIn)
     assert decoded.ping_id == "pings"
+
+
+@pytest.mark.parametrize("padding", [b"", b"\n\t\r  "])
+def test_one_ping_is_told_from_a_batch_of_one(padding: bytes) -> None:
+    for one in (GOOD, ping(ping_id="pings"), ping(lat="pings"), ping(lat={"pings": []}), {}):
+        assert is_one_ping(padding + encoded(one))
+    for batch in ([GOOD], {"pings": [GOOD]}, {"app": {}, "pings": [{}]}, []):
+        assert not is_one_ping(padding + encoded(batch))
+    assert not is_one_ping(b'{"\\u0070ings":[{}]}')
 
 
 def test_an_empty_batch_is_no_pings() -> None:
@@ -60,6 +69,7 @@ def test_one_bad_ping_is_malformed_and_the_others_go_on(bad: Any, names: str) ->
         assert isinstance(last, PingIn)
         assert isinstance(middle, Malformed)
         assert names in middle.detail
+        assert middle.member == ("" if names in ("array", "null", "str") else names)
 
 
 def test_a_malformed_ping_keeps_its_id_so_that_its_sender_can_drop_it() -> None:

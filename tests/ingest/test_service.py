@@ -176,6 +176,7 @@ def test_logs_hold_no_position_and_no_token_whatever_is_sent(service: IngestServ
     service.start()
     bad = [ping(lat="41.157944"), ping(lat=141.157944), ping(fix_time_ms=1), ping(lon=None), ping(accuracy_m=1e9)]
     assert service.post(bad).status_code == 202
+    assert service.post(bad[0]).status_code == 422
     for body in (b"{", encoded(ping()) + b"}", b"\xff", encoded(ping()).replace(b"8.5", b"NaN")):
         response = httpx.post(f"{service.url}/v1/pings", content=body, headers=wire.headers())
         assert response.status_code == 400
