@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 import platform
+import signal
 import sys
 import time
 from collections.abc import Callable
@@ -34,6 +35,8 @@ def main() -> int:
     wanted = args.which or list(ALL)
     if unknown := [each for each in wanted if each not in ALL]:
         parser.error(f"no benchmark {unknown[0]}; there are {' '.join(ALL)}")
+    # So that whoever ends the bench, ends what it started.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     server_core, load_core = cores()
     sitting = {
         "command": " ".join(["python -m tests.bench", *sys.argv[1:]]),
