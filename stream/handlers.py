@@ -169,7 +169,7 @@ class FrameHandler:
         await self._index.write(
             [
                 # A rewrite has the fence of a frame that the wiped region may have seen since, and must pass it once.
-                RegionWrite(region, change, write.record.epoch, field, 2 * write.record.fence + write.rewrite)
+                RegionWrite(region, change, field, 2 * write.record.fence + write.rewrite)
                 for later in (False, True)
                 for write in writes
                 for field in (f"{write.partition}+" if later else str(write.partition),)

@@ -34,26 +34,28 @@ local function in_slices(first, last, call)
 end
 """
 
-# KEYS drivers, meta · ARGV channel, epoch candidate, fence field ('' for none), fence, ttl_ms, body, number of cars,
-# (driver, car)*, drivers to remove* · returns {seq, epoch}, or {0, 0} when the fence says it was applied already.
+# KEYS drivers, meta · ARGV channel, fence field ('' for none), fence, ttl_ms, body, number of cars,
+# (driver, car)*, drivers to remove* · returns seq, or 0 when the fence says it was applied already.
 # A fence field N+ is that of removals after all regions of a frame were written. They come with the fix time of each
 # (driver, fix time)*, and leave a car with a newer fix: another worker, who is ahead of this one, has set it.
 # One script is one atomic step: write, sequence and publish cannot be seen apart. A call that changes nothing (all
 # removals of drivers who are not there) does not count and is not published.
+# A region's epoch is the microsecond of Redis's clock at which it came into being: one that was wiped and written
+# anew, by whichever worker and before any knew of the wipe, is never taken for the one that readers hold.
 APPLY = (
     _SLICES
     + """
 local meta = KEYS[2]
-if ARGV[3] ~= '' then
-  local applied = redis.call('HGET', meta, ARGV[3])
-  if applied and tonumber(applied) >= tonumber(ARGV[4]) then return {0, 0} end
-  redis.call('HSET', meta, ARGV[3], ARGV[4])
+if ARGV[2] ~= '' then
+  local applied = redis.call('HGET', meta, ARGV[2])
+  if applied and tonumber(applied) >= tonumber(ARGV[3]) then return 0 end
+  redis.call('HSET', meta, ARGV[2], ARGV[3])
 end
-local cars = tonumber(ARGV[7])
-local first_removal = 8 + 2 * cars
+local cars = tonumber(ARGV[6])
+local first_removal = 7 + 2 * cars
 local removed = 0
-in_slices(8, first_removal - 1, function(...) redis.call('HSET', KEYS[1], ...) end)
-if string.sub(ARGV[3], -1) == '+' then
+in_slices(7, first_removal - 1, function(...) redis.call('HSET', KEYS[1], ...) end)
+if string.sub(ARGV[2], -1) == '+' then
   for i = first_removal, #ARGV, 2 do
     local car = redis.call('HGET', KEYS[1], ARGV[i])
     if car and cmsgpack.unpack(car)[2] <= tonumber(ARGV[i + 1]) then
@@ -64,17 +66,19 @@ else
   in_slices(first_removal, #ARGV, function(...) removed = removed + redis.call('HDEL', KEYS[1], ...) end)
 end
 if cars == 0 and removed == 0 then
-  redis.call('PEXPIRE', meta, ARGV[5])
-  local at = redis.call('HMGET', meta, 'seq', 'epoch')
-  return {tonumber(at[1] or '0'), tonumber(at[2] or '0')}
+  redis.call('PEXPIRE', meta, ARGV[4])
+  return tonumber(redis.call('HGET', meta, 'seq') or '0')
 end
 local seq = redis.call('HINCRBY', meta, 'seq', 1)
-if seq == 1 then redis.call('HSET', meta, 'epoch', ARGV[2]) end
+if seq == 1 then
+  local now = redis.call('TIME')
+  redis.call('HSET', meta, 'epoch', now[1] .. string.format('%06d', now[2]))
+end
 local epoch = redis.call('HGET', meta, 'epoch')
-redis.call('PEXPIRE', KEYS[1], ARGV[5])
-redis.call('PEXPIRE', meta, ARGV[5])
-redis.call('SPUBLISH', ARGV[1], struct.pack('>dd', tonumber(epoch), seq) .. ARGV[6])
-return {seq, tonumber(epoch)}
+redis.call('PEXPIRE', KEYS[1], ARGV[4])
+redis.call('PEXPIRE', meta, ARGV[4])
+redis.call('SPUBLISH', ARGV[1], struct.pack('>dd', tonumber(epoch), seq) .. ARGV[5])
+return seq
 """
 )
 
@@ -103,11 +107,10 @@ return {tonumber(meta[1] or '0'), tonumber(meta[2] or '0'), redis.call('HGETALL'
 
 @dataclass(frozen=True, slots=True)
 class RegionWrite:
-    """One script call: a region's change, the epoch it gets if it is new, and the fence that makes it once only."""
+    """One script call: a region's change, and the fence that makes it once only."""
 
     region: int
     change: RegionChange
-    epoch: int
     fence_field: str
     fence: int
 
@@ -119,23 +122,18 @@ class DriverIndex:
         self._redis = client
         self._scripts = Scripts(client)
 
-    async def apply(
-        self, changes: Mapping[int, RegionChange], epoch: int, fence_field: str, fence: int
-    ) -> dict[int, tuple[int, int]]:
+    async def apply(self, changes: Mapping[int, RegionChange], fence_field: str, fence: int) -> dict[int, int]:
         """Write each region's change, one script a region, pipelined in the mapping's order.
 
-        `epoch` is used by regions that do not exist yet. `fence_field` names the Kafka partition (or "" for a write
-        that is not a frame) and `fence` grows with each frame: a frame that a region has seen is not applied to it
-        again. Returns region -> (seq, epoch), (0, 0) where it was seen.
+        `fence_field` names the Kafka partition (or "" for a write that is not a frame) and `fence` grows with each
+        frame: a frame that a region has seen is not applied to it again. Returns region -> seq, 0 where it was seen.
         """
-        return await self.write(
-            [RegionWrite(region, change, epoch, fence_field, fence) for region, change in changes.items()]
-        )
+        return await self.write([RegionWrite(region, change, fence_field, fence) for region, change in changes.items()])
 
-    async def write(self, writes: Sequence[RegionWrite]) -> dict[int, tuple[int, int]]:
+    async def write(self, writes: Sequence[RegionWrite]) -> dict[int, int]:
         """`apply` for the changes of several partitions, and for a region more than once, in the order given."""
         replies = await self._scripts.run(APPLY, writes, _apply_call)
-        return {write.region: (int(seq), int(at)) for write, (seq, at) in zip(writes, replies, strict=True)}
+        return {write.region: int(seq) for write, seq in zip(writes, replies, strict=True)}
 
     async def evict(self, region: int, cars: Sequence[Car]) -> int:
         """Remove these cars from a region if they are still exactly these. Returns how many went."""
@@ -183,7 +181,6 @@ def _apply_call(write: RegionWrite) -> Call:
     body = pack_body(packed, list(change.removals.values()))
     args: list[Any] = [
         channel_of(write.region),
-        write.epoch,
         write.fence_field,
         write.fence,
         REGION_TTL_MS,

@@ -47,7 +47,7 @@ async def feed(redis_url: str) -> None:
                 left.removals[car.driver_id] = Removal(car.driver_id, car.fix_time_ms)
             held[number] = region
         await index.write(
-            [RegionWrite(region, change, 1, "", 0) for changes in frames.values() for region, change in changes.items()]
+            [RegionWrite(region, change, "", 0) for changes in frames.values() for region, change in changes.items()]
         )
         sent = due
         await asyncio.sleep(LINGER_S)

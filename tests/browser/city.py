@@ -131,7 +131,7 @@ class City:
                     left.removals[driver_id] = Removal(driver_id, now_ms)
                 shown[driver_id] = car
             moved_s = now_s
-            await index.apply(changes, now_ms, "", 0)
+            await index.apply(changes, "", 0)
             await asyncio.sleep(PING_EVERY_S)
         await client.aclose()
 

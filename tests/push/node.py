@@ -39,7 +39,6 @@ class Writer:
     def __init__(self, client: redis.asyncio.Redis) -> None:
         self.client, self.index = client, DriverIndex(client)
         self.at: dict[str, Car] = {}
-        self.epoch = time.time_ns() // 1_000_000
 
     async def put(self, driver_id: str, place: tuple[float, float], ago_ms: int = 0, vehicle_type: str = "") -> Car:
         return (await self.put_all({driver_id: place}, ago_ms, vehicle_type))[0]
@@ -61,22 +60,21 @@ class Writer:
             self.at[each.driver_id] = each
         for changes in (new, old):
             if changes:
-                await self.index.apply(changes, self.epoch, "", 0)
+                await self.index.apply(changes, "", 0)
         return cars
 
     async def remove(self, driver_id: str) -> None:
         before = self.at.pop(driver_id)
         change = RegionChange()
         change.removals[driver_id] = Removal(driver_id, before.fix_time_ms)
-        await self.index.apply({region_of(before.cell): change}, self.epoch, "", 0)
+        await self.index.apply({region_of(before.cell): change}, "", 0)
 
     async def rewrite(self) -> None:
         """What workers do when they find the index lost."""
-        self.epoch += 1
         changes: dict[int, RegionChange] = {}
         for each in self.at.values():
             changes.setdefault(region_of(each.cell), RegionChange()).cars[each.driver_id] = each
-        await self.index.apply(changes, self.epoch, "", 0)
+        await self.index.apply(changes, "", 0)
 
 
 class Node:
