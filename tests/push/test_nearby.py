@@ -105,7 +105,7 @@ steps = st.lists(
         st.tuples(st.just("remove"), st.sampled_from(DRIVERS)),
         st.tuples(st.just("tick"), st.sampled_from([0, 1_000, 20_000, 70_000])),
         st.tuples(st.just("take"), st.integers(0, 2)),
-        st.tuples(st.just("defer"), st.integers(0, 2)),
+        st.tuples(st.just("defer"), st.integers(0, 2), st.sampled_from([0, 2, 64])),
         st.tuples(st.just("look"), st.integers(0, 2), st.integers(0, 3), areas),
         st.tuples(st.just("leave"), st.integers(0, 2), asks),
     ),
@@ -155,8 +155,8 @@ def test_every_view_is_brute_force_and_no_car_goes_back_in_time(place, riders, s
                 world.tick()
                 world.take(rider)
                 world.check(rider)
-            case ("defer", rider):
-                world.riders[rider][0].defer()
+            case ("defer", rider, room):
+                world.riders[rider][0].defer(room)
             case ("look", rider, spot, (radius_m, rings)):
                 before = world.queries[rider]
                 query = Query(*spots[spot], before.limit, radius_m, rings, before.vehicle_types)
