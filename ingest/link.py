@@ -6,6 +6,8 @@ import asyncio
 import logging
 from collections.abc import Callable
 from contextlib import suppress
+from threading import get_ident
+from typing import ClassVar
 
 from kafka import KafkaProducer
 from kafka.errors import KafkaError
@@ -46,15 +48,23 @@ class KafkaLink:
         self.trouble: str | None = f"Kafka at {bootstrap_servers} has not answered yet"
 
     def append(self, partition: int, value: bytes, done: Done) -> None:
-        """Hand a record to the client; never blocks. Raises KafkaError when it cannot even be queued."""
+        """Queue a record; never blocks. `flush` lets it go. Raises KafkaError when it cannot even be queued."""
         if self._producer is None:
             raise KafkaError(self.trouble or "not connected")
+        _Client.appending = get_ident()
         try:
             future = self._producer.send(self._topic, value, partition=partition)
         except (ValueError, AssertionError) as error:  # the partition is unknown: the topic was recreated with fewer
             raise KafkaError(str(error)) from None
+        finally:
+            _Client.appending = None
         future.add_callback(_succeed, done)
         future.add_errback(done)
+
+    def flush(self) -> None:
+        """Let the client send what was appended."""
+        if self._producer is not None:
+            self._producer._sender.wakeup()
 
     def rebuild(self) -> None:
         """Give the client up, with what it holds, and make a new one: for when it does not recover by itself."""
@@ -148,10 +158,21 @@ class KafkaLink:
             task.add_done_callback(self._closing.discard)
 
 
+class _Client(KafkaNetClient):  # type: ignore[misc]
+    """Is not woken by each record: a burst of frames is one wake-up and one request, not one and two or three each."""
+
+    #: The thread that is appending a record at this moment.
+    appending: ClassVar[int | None] = None
+
+    def wakeup(self) -> None:
+        if self.appending != get_ident():
+            super().wakeup()
+
+
 def _client(**configs: object) -> KafkaNetClient:
     # A topic made on first use would have the broker's default number of partitions. The producer's own option for
     # that gets lost on the way to the requests (3.0.12).
-    client = KafkaNetClient(**configs)
+    client = _Client(**configs)
     client.cluster.config["allow_auto_create_topics"] = False
     return client
 

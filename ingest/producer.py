@@ -53,6 +53,7 @@ class FrameLog(Protocol):
     trouble: str | None
 
     def append(self, partition: int, value: bytes, done: Callable[[BaseException | None], None]) -> None: ...
+    def flush(self) -> None: ...
     def rebuild(self) -> None: ...
 
 
@@ -121,8 +122,7 @@ class FramingProducer:
 
     async def close(self, timeout_s: float) -> None:
         """Send what is held, wait at most `timeout_s` for the acknowledgements, and stop."""
-        for frame in self._framer.take_all():
-            self._send(frame)
+        self._send(self._framer.take_all())
         if self._in_flight:
             self._drained = self._loop.create_future()
             await asyncio.wait([self._drained], timeout=timeout_s)
@@ -143,19 +143,21 @@ class FramingProducer:
         self._send_due(max(due_at_s, time.monotonic()))
 
     def _send_due(self, now_s: float) -> None:
-        for frame in self._framer.take_due(now_s, bool(self._in_flight)):
-            self._send(frame)
+        self._send(self._framer.take_due(now_s, bool(self._in_flight)))
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
         self._arm(now_s)
 
-    def _send(self, frame: Frame) -> None:
-        self._in_flight[frame] = time.monotonic()
-        try:
-            self._log.append(frame.partition, frame.value(), partial(self._on_done, frame))
-        except KafkaError as error:
-            self._on_done(frame, error)
+    def _send(self, frames: Sequence[Frame]) -> None:
+        for frame in frames:
+            self._in_flight[frame] = time.monotonic()
+            try:
+                self._log.append(frame.partition, frame.value(), partial(self._on_done, frame))
+            except KafkaError as error:
+                self._on_done(frame, error)
+        if frames:
+            self._log.flush()
 
     def _on_done(self, frame: Frame, error: BaseException | None) -> None:
         # Called on the client's thread, for all frames of a produce request in a row: one wake-up for all of them.

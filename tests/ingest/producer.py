@@ -34,6 +34,7 @@ class ManualFrameLog:
     def __init__(self) -> None:
         self.trouble: str | None = None
         self.frames: list[tuple[int, list[Ping]]] = []
+        self.appended: list[Callable[[BaseException | None], None]] = []
         self.waiting: list[Callable[[BaseException | None], None]] = []
         self.rebuilt = 0
 
@@ -41,7 +42,12 @@ class ManualFrameLog:
         if self.trouble is not None:
             raise KafkaError(self.trouble)
         self.frames.append((partition, decode_frame(value)))
-        self.waiting.append(done)
+        self.appended.append(done)
+
+    def flush(self) -> None:
+        """As with Kafka's client: what is appended and not flushed goes nowhere."""
+        self.waiting += self.appended
+        self.appended = []
 
     def rebuild(self) -> None:
         self.rebuilt += 1
