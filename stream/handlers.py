@@ -18,7 +18,7 @@ from stream.channels import Car
 from stream.index import DriverIndex, RegionWrite
 from stream.metrics import StreamMetrics
 from stream.partitions import Partition, PartitionWrite
-from stream.patience import Patience, publish
+from stream.patience import Patience, publish, until_quiet
 from stream.records import Outcome, PartitionRecords
 from stream.settings import StreamSettings
 
@@ -124,6 +124,7 @@ class FrameHandler:
         """Write what was accepted, for ever."""
         while True:
             await self._wake.wait()
+            await until_quiet(lambda: len(self._waiting))
             await self.settle()
 
     async def settle(self) -> None:
