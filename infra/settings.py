@@ -9,8 +9,9 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 PREFIX = "RIDESTREAM_"
 
-#: Partitions of the driver topics. One stream worker can own each, so this is the largest number of workers.
-DEFAULT_PARTITIONS = 8
+#: Partitions of the driver topics; at most so many workers share the work. A worker indexes some 50,000 pings a second
+#: (docs/benchmarks.md), and each partition costs every few milliseconds a frame of its own, all the way to Redis.
+DEFAULT_PARTITIONS = 2
 
 
 class SettingsError(ValueError):
@@ -32,7 +33,8 @@ class KafkaSettings(Settings):
         Field(
             ge=1,
             le=1024,
-            description="Partitions of driver.pings and trip.events; the same on every service.",
+            description="Partitions of driver.pings and trip.events, and the most workers that can share them; "
+            "the same on every service, and for good.",
         ),
     ] = DEFAULT_PARTITIONS
     replication_factor: Annotated[

@@ -50,8 +50,13 @@ class PushSettings(RedisSettings, ClockSettings, IdentitySettings, FreshnessSett
         ),
     ] = "40.7549,-73.9840"
     tick_ms: Annotated[
-        float, Field(gt=0, le=1_000, description="Shortest time between two updates of one subscription.")
-    ] = 20.0
+        float,
+        Field(
+            gt=0,
+            le=1_000,
+            description="Shortest time between two updates of one subscription. More of it spares phones' batteries.",
+        ),
+    ] = 4.0
     max_tick_ms: Annotated[
         float, Field(gt=0, le=5_000, description="Ticks lengthen up to this when the node is busy.")
     ] = 100.0

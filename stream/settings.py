@@ -44,7 +44,7 @@ class StreamSettings(KafkaSettings, RedisSettings, ClockSettings, FreshnessSetti
             description="Longest wait of one Kafka fetch. The embedded broker waits about a quarter of it even "
             "when there is data, so it bounds the delay of a ping there.",
         ),
-    ] = 10
+    ] = 5
     max_unwritten_pings: Annotated[
         int,
         Field(

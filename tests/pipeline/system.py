@@ -20,7 +20,6 @@ from infra.identity import mint
 from infra.local.engines import Engines
 from infra.local.processes import Process
 from infra.local.services import INGEST, PUSH, STREAM, Service, free_ports, task
-from infra.settings import DEFAULT_PARTITIONS
 from stream.channels import unpack_car
 from tests.oracle.fold import Shown
 from tests.oracle.trace import Fix
@@ -28,6 +27,8 @@ from tests.pipeline.engines import APACHE, EnginePair, skip_or_fail_without_apac
 from tests.pipeline.polling import until as until
 from tests.pipeline.rider import Rider
 
+#: More than the default, so that two workers have several each.
+PARTITIONS = 8
 #: Longer than any trace: nobody leaves the index because of silence.
 NEVER_MS = 7 * 24 * 3_600_000
 TASK_WITHIN_S = 60.0
@@ -67,6 +68,7 @@ class System:
         self._clock = clock
         self._settings = {
             "RIDESTREAM_JWT_KEY": self._key,
+            "RIDESTREAM_PARTITIONS": str(PARTITIONS),
             "RIDESTREAM_STALE_AFTER_MS": str(NEVER_MS - 1),
             "RIDESTREAM_GONE_AFTER_MS": str(NEVER_MS),
             # A killed worker's partitions move fast, so that a test need not wait for a coordinator's patience.
@@ -181,7 +183,7 @@ class System:
         """Folded pings by verdict, as stored with the offsets they count; zeros are left out."""
         found: Counter[str] = Counter()
         with redis.Redis.from_url(self.env["RIDESTREAM_REDIS"]) as client:
-            for partition in range(DEFAULT_PARTITIONS):
+            for partition in range(PARTITIONS):
                 for name, count in client.hgetall(f"{{p:{partition}}}:meta").items():
                     if name.startswith(b"total:") and int(count):
                         found[name.removeprefix(b"total:").decode()] += int(count)
