@@ -47,10 +47,13 @@ def build_app(settings: StreamSettings, handler: FrameHandler) -> faust.App:
         broker_heartbeat_interval=min(HEARTBEAT_S, settings.session_timeout_s / HEARTBEATS_PER_SESSION),
         broker_commit_interval=settings.commit_interval_s,
         stream_buffer_maxsize=BUFFERED_RECORDS,
-        # A revoked partition is handed over when its frames are written, so that the next owner reads all of them.
+        # A revoked partition is handed over when its frames are written, so that the next owner reads all of them; or
+        # when the rebalance timeout is over (Consumer.wait_empty), and then the next owner repeats some.
         stream_wait_empty=True,
     )
-    app.transport = Transport(brokers, app, PINGS_TOPIC, settings.fetch_max_wait_ms, handler.assign)
+    app.transport = Transport(
+        brokers, app, PINGS_TOPIC, settings.fetch_max_wait_ms, settings.rebalance_timeout_s, handler.assign
+    )
     topic = app.topic(PINGS_TOPIC, key_serializer="raw", value_serializer="raw", value_type=bytes)
 
     @app.agent(topic, name="fold", concurrency=1)  # type: ignore[untyped-decorator]

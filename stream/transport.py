@@ -1,12 +1,14 @@
-"""Faust's Kafka transport, made to wait less for a fetch and to go on where Redis says, not where Kafka does."""
+"""Faust's Kafka transport, made to wait less, for a fetch and in a rebalance, and to go on where Redis says."""
 
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, cast
 
 import aiokafka
+import uvloop
 from faust.transport.drivers import aiokafka as driver
 from faust.types import TP
 
@@ -36,8 +38,35 @@ class Consumer(driver.Consumer):  # type: ignore[misc]
 
     logger = driver.logger
 
+    #: When a rebalance stops waiting for frames to be written; monotonic.
+    _give_up_at_s = 0.0
+
     def _new_consumer_thread(self) -> ConsumerThread:
-        return ConsumerThread(self, loop=self.loop, beacon=self.beacon)
+        # Faust's thread makes itself a plain asyncio loop, whoever runs the main one; a fetch costs less on uvloop.
+        thread = ConsumerThread(self, loop=self.loop, beacon=self.beacon, thread_loop=uvloop.new_event_loop())
+        thread._close_thread_loop_on_stop = True  # as it would its own
+        return thread
+
+    async def wait_empty(self) -> None:
+        """Wait until what was taken is written, but not longer than Kafka waits for us; then commit what is.
+
+        After the rebalance timeout Kafka goes on without this member anyway. What is not written then is not
+        acknowledged: its next owner repeats it, and the fences make our late write of it harmless.
+        """
+        self._give_up_at_s = time.monotonic() + cast(Transport, self.transport).rebalance_timeout_s
+        await super().wait_empty()
+
+    def _clean_unacked_messages(self) -> None:
+        # Faust's loop in `wait_empty` calls this once a second, just before it asks whether any message is left. To
+        # leave none ends the loop in its own way; to cancel it would not (it swallows that while it waits for an
+        # ack), or would in the middle of a commit, whose offsets Faust has then forgotten.
+        super()._clean_unacked_messages()
+        if self._unacked_messages and time.monotonic() >= self._give_up_at_s:
+            log.warning(
+                "frames were not written in the time of a rebalance; leaving them to be repeated",
+                extra={"frames": len(self._unacked_messages)},
+            )
+            self._unacked_messages.clear()
 
     async def perform_seek(self) -> None:
         await super().perform_seek()
@@ -68,6 +97,16 @@ class Transport(driver.Transport):  # type: ignore[misc]
 
     Consumer = Consumer
 
-    def __init__(self, url: Any, app: Any, topic: str, fetch_max_wait_ms: int, assign: Assign, **options: Any) -> None:
+    def __init__(
+        self,
+        url: Any,
+        app: Any,
+        topic: str,
+        fetch_max_wait_ms: int,
+        rebalance_timeout_s: float,
+        assign: Assign,
+        **options: Any,
+    ) -> None:
         super().__init__(url, app, **options)
-        self.topic, self.fetch_max_wait_ms, self.assign = topic, fetch_max_wait_ms, assign
+        self.topic, self.fetch_max_wait_ms, self.rebalance_timeout_s = topic, fetch_max_wait_ms, rebalance_timeout_s
+        self.assign = assign

@@ -12,6 +12,7 @@ import time
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from typing import NoReturn
 
 import faust
 import redis.asyncio
@@ -130,29 +131,39 @@ class Worker:
     async def _watch(self) -> None:
         while True:
             await asyncio.sleep(LOOK_S)
-            if self.waiting_for() is not None:
+            # Kafka has no partition for a spare worker (`unassigned` in Faust): that is nothing to end for.
+            if self._stopping or self._handler.redis_away is not None or self._app.unassigned:
                 self._watchdog.pause()
                 continue
-            try:
-                async with asyncio.timeout(self._settings.stall_after_s):
-                    ends = await self._app.consumer.highwaters(
-                        *(TP(PINGS_TOPIC, partition) for partition in self._handler.partitions)
-                    )
-            except Exception as error:
-                log.warning("cannot ask Kafka for the ends of the logs", extra={"error": repr(error)})
+            missing = self.waiting_for()
+            ends: dict[int, int] = {}
+            if missing is None:
+                try:
+                    ends = await self._log_ends()
+                except Exception as error:
+                    missing = "cannot ask Kafka for the ends of the logs"
+                    log.warning(missing, extra={"error": repr(error)})
+            if missing is not None:
+                if self._watchdog.blind(time.monotonic(), assigned=self._handler.unassigned is None):
+                    self._end("Kafka is away, or the consumer hangs", reason=missing)
                 continue
-            stalled = self._watchdog.look(
-                {tp.partition: end for tp, end in ends.items()},
-                {number: at.next_offset for number, at in self._handler.partitions.items()},
-                time.monotonic(),
-            )
+            next_offsets = {number: at.next_offset for number, at in self._handler.partitions.items()}
+            stalled = self._watchdog.look(ends, next_offsets, time.monotonic())
             if stalled is not None:
-                # Whatever hangs may hang our stopping, too. Everything that was acknowledged is in Redis.
-                log.error(
-                    "the consumer has stalled; ending, to be started again",
-                    extra={"partition": stalled, "lag": self._lag()},
-                )
-                os._exit(1)
+                self._end("the consumer has stalled", partition=stalled, lag=self._lag())
+
+    async def _log_ends(self) -> dict[int, int]:
+        """The end of each partition's log that is ours. Raises what the consumer raises, and TimeoutError."""
+        async with asyncio.timeout(self._settings.stall_after_s):
+            ends = await self._app.consumer.highwaters(
+                *(TP(PINGS_TOPIC, number) for number in self._handler.partitions)
+            )
+        return {tp.partition: end for tp, end in ends.items()}
+
+    def _end(self, why: str, **extra: object) -> NoReturn:
+        # Whatever hangs may hang our stopping, too. Everything that was acknowledged is in Redis.
+        log.error("%s; ending, to be started again", why, extra=extra)
+        os._exit(1)
 
     def waiting_for(self) -> str | None:
         """None when frames are being taken and Redis answers, else what is missing."""

@@ -42,3 +42,40 @@ def test_standing_still_for_a_reason_does_not_count() -> None:
     dog.pause()
     assert dog.look({0: 10}, {0: 4}, 100.0) is None
     assert dog.look({0: 10}, {0: 4}, 131.0) == 0
+
+
+def test_kafka_may_be_away_for_minutes_and_not_for_ever() -> None:
+    dog = Watchdog(30.0)
+    blind_for = next(s for s in range(0, 1_000, 2) if dog.blind(float(s), assigned=True))
+    assert blind_for == 30 * PATIENCE
+
+
+def test_no_partition_for_as_long_counts_with_it() -> None:
+    dog = Watchdog(30.0)
+    blind_for = next(s for s in range(0, 1_000, 2) if dog.blind(float(s), assigned=s % 60 < 30))
+    assert blind_for == 30 * PATIENCE
+
+
+def test_one_look_or_a_redis_that_is_away_ends_the_blindness() -> None:
+    for see in (lambda dog: dog.look({0: 4}, {0: 4}, 299.0), lambda dog: dog.pause()):
+        dog = Watchdog(30.0)
+        assert not any(dog.blind(float(at_s), assigned=True) for at_s in range(300))
+        assert not see(dog)
+        assert not dog.blind(300.0, assigned=True)
+        assert not dog.blind(599.0, assigned=True)
+        assert dog.blind(600.0, assigned=True)
+
+
+def test_lag_from_before_a_rebalance_is_no_stall_after_it() -> None:
+    dog = Watchdog(30.0)
+    dog.look({0: 10}, {0: 4}, 0.0)
+    assert not dog.blind(2.0, assigned=False)
+    assert dog.look({0: 10}, {0: 4}, 100.0) is None
+    assert dog.look({0: 10}, {0: 4}, 130.0) == 0
+
+
+def test_looks_that_fail_now_and_then_do_not_hide_a_stall() -> None:
+    dog = Watchdog(30.0)
+    dog.look({0: 10}, {0: 4}, 0.0)
+    assert not dog.blind(20.0, assigned=True)
+    assert dog.look({0: 10}, {0: 4}, 30.0) == 0

@@ -36,6 +36,11 @@ class Workers:
 
     def start(self, **variables: object) -> Process:
         """Start one and wait until it is ready."""
+        process = self.launch(**variables)
+        return process.wait_until(lambda: self.ready(process), 60.0)
+
+    def launch(self, **variables: object) -> Process:
+        """Start one."""
         port = free_port()
         environment = {
             **self.engines.env,
@@ -53,8 +58,10 @@ class Workers:
             env=environment,
         ).start()
         self._started.append((process, port))
-        process.wait_until(lambda: self.answers(process, "/readyz") is not None, 60.0)
         return process
+
+    def ready(self, process: Process) -> bool:
+        return self.answers(process, "/readyz") is not None
 
     def answers(self, process: Process, path: str) -> str | None:
         """What the worker serves there, or None if that is not 200."""
