@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import time
 from collections.abc import Awaitable, Callable, Mapping
@@ -13,6 +14,10 @@ from faust.transport.drivers import aiokafka as driver
 from faust.types import TP
 
 log = logging.getLogger(__name__)
+
+#: A fetch that finds nothing takes `fetch_max_wait_ms`. Partitions that were just assigned are fetched within that,
+#: or the broker is in trouble, and then what it says when asked must do.
+FETCHED_WITHIN_S, FETCH_POLL_S = 2.0, 0.005
 
 #: Given the end of each assigned partition's log, says at which offset to go on (only where that is known).
 Assign = Callable[[Mapping[int, int]], Awaitable[Mapping[int, int]]]
@@ -89,7 +94,21 @@ class Consumer(driver.Consumer):  # type: ignore[misc]
     async def _log_ends(self, tps: list[TP]) -> dict[int, int]:
         if not tps:
             return {}
+        give_up_at_s = time.monotonic() + FETCHED_WITHIN_S
+        # The thread that fetches offers no event for it.
+        while any(self.highwater(tp) is None for tp in tps) and time.monotonic() < give_up_at_s:  # noqa: ASYNC110
+            await asyncio.sleep(FETCH_POLL_S)
         return {tp.partition: end for tp, end in (await self.highwaters(*tps)).items()}
+
+    async def highwaters(self, *partitions: TP) -> Mapping[TP, int]:
+        """The end of each partition's log: as Kafka is asked for it, or as the last fetch said where that is later.
+
+        Tansu, when asked, counts its last batch as one record, however many there are; its fetches tell the truth.
+        Were that believed, a log would seem to have begun anew, and frames would be counted twice.
+        """
+        ends = await super().highwaters(*partitions)
+        ours = self.assignment()
+        return {tp: max(end, self.highwater(tp) or 0) if tp in ours else end for tp, end in ends.items()}
 
 
 class Transport(driver.Transport):  # type: ignore[misc]

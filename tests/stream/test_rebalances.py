@@ -15,12 +15,13 @@ from typing import Any
 import pytest
 import redis.asyncio
 import uvloop
+from aiokafka import AIOKafkaProducer
 from faust.types import TP, ConsumerMessage
 
 from infra.local.engines import Engines
 from infra.local.processes import Process
 from infra.settings import DEFAULT_PARTITIONS
-from ingest.events import PINGS_TOPIC
+from ingest.events import PINGS_TOPIC, encode_frame, partition_of
 from stream.app import build_app
 from stream.audit import cars
 from stream.settings import StreamSettings
@@ -194,3 +195,29 @@ def test_a_worker_that_kafka_does_not_answer_for_minutes_ends(workers: Workers) 
     workers.until_folded(sent)
     assert heir.running
     assert shown(workers) == everyone_at(9)
+
+
+@pytest.mark.pipeline
+@pytest.mark.timeout(120)
+def test_a_batch_of_many_frames_is_not_taken_for_a_log_that_began_anew(workers: Workers) -> None:
+    """Tansu, asked for the end of a log, counts its last batch as one record."""
+    pings = [ping(driver, step) for step in range(10) for driver in range(DRIVERS)]
+    mine = [one for one in pings if partition_of(one.driver_id, DEFAULT_PARTITIONS) == 0]
+
+    async def send_one_batch() -> None:
+        async with AIOKafkaProducer(bootstrap_servers=workers.engines.kafka.address) as producer:
+            batch = producer.create_batch()
+            for one in mine:
+                assert batch.append(key=None, value=encode_frame([one]), timestamp=None) is not None
+            await (await producer.send_batch(batch, PINGS_TOPIC, partition=0))
+
+    first = workers.start(commit_interval_s=3600)
+    asyncio.run(send_one_batch())
+    workers.until_folded(len(mine))
+    first.kill()
+    heir = workers.start()
+    until(lambda: partitions_of(workers, heir) == DEFAULT_PARTITIONS, 30.0, "the heir has not all partitions")
+    workers.send([ping(driver, 10) for driver in range(DRIVERS)])
+    workers.until_folded(len(mine) + DRIVERS)
+    assert workers.totals()["live"] == len(mine) + DRIVERS
+    assert not says(heir, "the Kafka log began anew")

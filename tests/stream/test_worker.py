@@ -15,6 +15,7 @@ import redis.asyncio
 from kafka import KafkaConsumer
 
 from infra.local.engines import Engines, free_port
+from infra.settings import DEFAULT_PARTITIONS
 from ingest.events import PINGS_TOPIC, REJECTED_TOPIC
 from stream.audit import cars
 from tests.pipeline.polling import until
@@ -86,11 +87,11 @@ def test_a_second_worker_joins_and_leaves_without_a_lost_or_doubled_driver(worke
         metrics = workers.answers(process, "/metrics") or ""  # type: ignore[arg-type]
         return metrics.count("kafka_consumer_lag_records{")
 
-    drive_until(lambda: partitions_of(first) == 8)
+    drive_until(lambda: partitions_of(first) == DEFAULT_PARTITIONS)
     second = workers.start()
-    drive_until(lambda: partitions_of(first) == 4 and partitions_of(second) == 4)
+    drive_until(lambda: partitions_of(first) == partitions_of(second) == DEFAULT_PARTITIONS // 2)
     second.terminate()
-    drive_until(lambda: not second.running and partitions_of(first) == 8)
+    drive_until(lambda: not second.running and partitions_of(first) == DEFAULT_PARTITIONS)
     assert second.returncode == 0
     workers.until_folded(sent)
     assert shown(workers) == everyone_at(step - 1)
@@ -99,7 +100,7 @@ def test_a_second_worker_joins_and_leaves_without_a_lost_or_doubled_driver(worke
 
 def test_a_record_that_is_no_frame_goes_to_the_rejected_topic_with_its_reason(workers: Workers) -> None:
     workers.start()
-    workers.producer.send(PINGS_TOPIC, value=b"\x00 no frame", partition=3)
+    workers.producer.send(PINGS_TOPIC, value=b"\x00 no frame", partition=1)
     sent = drive(workers, range(2))
     workers.until_folded(sent + 1)  # a rejected record is counted, too
     assert workers.totals()["rejected_records"] == 1
@@ -113,7 +114,7 @@ def test_a_record_that_is_no_frame_goes_to_the_rejected_topic_with_its_reason(wo
     record = next(iter(consumer))
     consumer.close()
     assert record.value == b"\x00 no frame"
-    assert dict(record.headers) == {"reason": b"undecodable", "source": b"driver.pings/3/0"}
+    assert dict(record.headers) == {"reason": b"undecodable", "source": b"driver.pings/1/0"}
 
 
 def test_told_to_stop_it_finishes_leaves_and_says_nothing_but_json(workers: Workers) -> None:
