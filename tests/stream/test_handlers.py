@@ -337,6 +337,29 @@ async def test_assignment_while_redis_is_away_is_made_up_for(own_engine: Engine)
         assert heir.handler.partitions[0].next_offset == 1
 
 
+async def test_what_another_worker_did_meanwhile_is_not_skipped_when_redis_hung_at_the_assignment(
+    own_engine: Engine,
+) -> None:
+    async with connect(f"redis://{own_engine.address}/0", timeout_s=1.0) as client:
+        first, other = Bench(client), Bench(client)
+        await first.handler.assign({0: 0})
+        await first.handler.handle(0, 0, frame(0))
+        first.handler.revoke()
+        await other.handler.assign({0: 3})
+        for offset in (1, 2):
+            await other.handler.handle(0, offset, frame(offset))
+        os.kill(own_engine.process.pid, signal.SIGSTOP)
+        try:
+            with suppress(redis.exceptions.RedisError):
+                await first.handler.assign({0: 3})
+        finally:
+            os.kill(own_engine.process.pid, signal.SIGCONT)
+        # Kafka's committed offset is where the other worker has come to.
+        await first.handler.handle(0, 3, frame(3))
+        assert sum((await verdicts(client)).values()) == 4 * 5
+        assert first.handler.partitions[0].next_offset == 4
+
+
 async def test_no_ping_is_too_odd_to_be_folded(client: redis.asyncio.Redis) -> None:
     bench = Bench(client)
     odd = [
