@@ -36,9 +36,11 @@ class Pipe:
     async def exchange(self, packed: Iterator[bytes], count: int) -> list[Any]:
         """Send `count` packed commands, and return their replies; an error Redis answers is a ResponseError among them.
 
-        Redis is at work on the first commands while `packed` makes the last. If nothing is heard within the client's
-        socket timeout, the connection is given up: whether the commands were carried out is not known then.
+        Redis is at work on the first commands while `packed` makes the last. If they have not all come within the
+        client's socket timeout, the connection is given up: what was carried out is not known then.
         """
+        if count == 0:
+            return []
         wire = await self._connected()
         exchange = wire.send(packed, count)
         try:
@@ -59,9 +61,9 @@ class Pipe:
             return self._wire
         async with self._connecting:
             if self._wire is None or not self._wire.alive:
-                if self._wire is not None:
-                    await self._wire.end()
-                    self._wire = None
+                ended, self._wire = self._wire, None
+                if ended is not None:
+                    await ended.end()
                 wire = _Wire()
                 await wire.take(self._client)
                 self._wire = wire

@@ -43,7 +43,7 @@ class Scripts:
             if error is None:
                 return replies
             if attempt == 1 and str(error).startswith("NOSCRIPT"):
-                del self._sha[script]
+                self._sha.pop(script, None)  # another call may have noticed, too
                 continue
             self._pipe.reset()
             raise error

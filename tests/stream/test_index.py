@@ -114,6 +114,17 @@ async def test_a_redis_that_forgot_its_scripts_is_given_them_again(client: redis
     assert await index.evict(REGION, [car("a")]) == 1
 
 
+async def test_readers_who_notice_together_that_the_scripts_are_forgotten_all_read(
+    client: redis.asyncio.Redis,
+) -> None:
+    index = DriverIndex(client)
+    await index.apply({REGION: setting(car("a"))}, "0", 0)
+    await index.snapshot(REGION)
+    await client.script_flush()
+    for snapshot in await asyncio.gather(*(index.snapshot(REGION) for _ in range(8))):
+        assert snapshot.cars == [car("a")]
+
+
 async def test_a_region_of_ten_thousand_drivers_is_one_atomic_write(client: redis.asyncio.Redis) -> None:
     index = DriverIndex(client)
     fleet = [car(f"driver-{number}") for number in range(10_000)]
