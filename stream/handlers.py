@@ -89,9 +89,12 @@ class FrameHandler:
     async def accept(self, partition: int, offset: int, value: bytes, done: Callable[[], object]) -> None:
         """Fold one frame and let `done` be called when it is written. Waits while too many pings are unwritten."""
         at = self.partitions.get(partition)
-        if at is None or (self.unassigned is not None and offset > at.next_offset):
-            # Redis could not be asked at the assignment, and what we kept from before may be behind another worker.
+        if at is None:
             at = await self._load(partition, log_end=None)
+        elif self.unassigned is not None and offset > at.next_offset:
+            # Redis could not be asked at the assignment, and what we kept from before may be behind another worker.
+            async with self._writing:
+                at = await self._load(partition, log_end=None)
         frame = Frame(partition, offset, value, done)
         self._fold(at, frame)
         self._waiting.append(frame)

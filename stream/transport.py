@@ -16,6 +16,10 @@ from faust.types import TP
 log = logging.getLogger(__name__)
 
 #: A fetch that finds nothing takes `fetch_max_wait_ms`. Partitions that were just assigned are fetched within that,
+#: Pauses between asking for the ends of the logs. The longest Kafka election takes seconds.
+ENDS_PAUSES_S = (0.1, 0.3, 1.0, 3.0)
+#: A log's end that nobody knows: the partition is ours all the same, and only a log that began anew goes unnoticed.
+NO_END = 1 << 62
 #: or the broker is in trouble, and then what it says when asked must do.
 FETCHED_WITHIN_S, FETCH_POLL_S = 2.0, 0.005
 
@@ -76,10 +80,11 @@ class Consumer(driver.Consumer):  # type: ignore[misc]
     async def perform_seek(self) -> None:
         await super().perform_seek()
         transport = cast(Transport, self.transport)
-        tps = [tp for tp in self.assignment() if tp.topic == transport.topic]
+        ends = await self._ends_at_last()
+        tps = [tp for tp in self.assignment() if tp.topic == transport.topic and tp.partition in ends]
         try:
-            starts = await transport.assign(await self._log_ends(tps))
-        except Exception as error:  # Redis or Kafka is away: a raise here would end Faust's recovery for good
+            starts = await transport.assign({tp.partition: ends[tp.partition] for tp in tps})
+        except Exception as error:  # Redis is away: a raise here would end Faust's recovery for good
             log.warning("cannot ask where to go on; using Kafka's offsets", extra={"error": repr(error)})
             return
         seeks = {
@@ -90,6 +95,18 @@ class Consumer(driver.Consumer):  # type: ignore[misc]
         if seeks:
             await self.seek_wait(seeks)
             self._committed_offset.update(seeks)
+
+    async def _ends_at_last(self) -> dict[int, int]:
+        """The end of each assigned partition's log, or NO_END when Kafka does not say, however often it is asked."""
+        topic = cast(Transport, self.transport).topic
+        for pause_s in ENDS_PAUSES_S:
+            tps = [tp for tp in self.assignment() if tp.topic == topic]
+            try:
+                return await self._log_ends(tps)
+            except Exception as error:  # Kafka is away, or the next rebalance has begun
+                log.warning("cannot ask Kafka for the ends of the logs", extra={"error": repr(error)})
+                await asyncio.sleep(pause_s)
+        return {tp.partition: NO_END for tp in self.assignment() if tp.topic == topic}
 
     async def _log_ends(self, tps: list[TP]) -> dict[int, int]:
         if not tps:

@@ -171,7 +171,10 @@ class Worker:
             return "this worker is stopping"
         if self._handler.redis_away is not None:
             return "waiting for Redis"
-        return None if self._handler.unassigned is None else "waiting for Kafka to assign partitions"
+        # A spare worker, for whom there is no partition, has nothing to do and is ready: a rollout waits for that.
+        if self._handler.unassigned is None or self._app.unassigned:
+            return None
+        return "waiting for Kafka to assign partitions"
 
     def _lag(self) -> dict[int, int]:
         held = self._handler.partitions

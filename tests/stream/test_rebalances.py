@@ -16,6 +16,7 @@ import pytest
 import redis.asyncio
 import uvloop
 from aiokafka import AIOKafkaProducer
+from faust.transport.drivers import aiokafka as driver
 from faust.types import TP, ConsumerMessage
 
 from infra.local.engines import Engines
@@ -25,6 +26,7 @@ from ingest.events import PINGS_TOPIC, encode_frame, partition_of
 from stream.app import build_app
 from stream.audit import cars
 from stream.settings import StreamSettings
+from stream.transport import NO_END
 from tests.pipeline.polling import until
 from tests.stream.frames import START_MS, ping
 from tests.stream.worker import Workers
@@ -36,9 +38,9 @@ GIVES_UP = "frames were not written in the time of a rebalance"
 # --- the waiting itself, in Faust's consumer ---------------------------------------------------------------------
 
 
-def consumer_of(rebalance_timeout_s: float) -> Any:
+def consumer_of(rebalance_timeout_s: float, assign: Any = None) -> Any:
     """Faust's consumer as the worker has it, not connected to anything."""
-    handler: Any = SimpleNamespace(assign=None)
+    handler: Any = SimpleNamespace(assign=assign)
     app = build_app(StreamSettings(rebalance_timeout_s=rebalance_timeout_s), handler)
     app.finalize()
     app.topics._acking_topics.add(PINGS_TOPIC)
@@ -179,6 +181,45 @@ def test_a_rebalance_while_redis_hangs_ends_and_every_ping_is_counted_once(worke
     workers.until_folded(sent)
     assert workers.totals()["live"] == sent
     assert shown(workers) == everyone_at(19)
+
+
+async def test_partitions_are_ours_also_when_kafka_does_not_say_how_long_their_logs_are(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    assigned: list[dict[int, int]] = []
+
+    async def assign(log_ends: dict[int, int]) -> dict[int, int]:
+        assigned.append(log_ends)
+        return {}
+
+    async def nothing(*_: object) -> None:
+        pass
+
+    async def highwaters(*_: object) -> dict[TP, int]:
+        raise AssertionError("a rebalance has begun")
+
+    monkeypatch.setattr("stream.transport.ENDS_PAUSES_S", (0.0, 0.0))
+    monkeypatch.setattr(driver.Consumer, "perform_seek", nothing)
+    consumer = consumer_of(rebalance_timeout_s=1.0, assign=assign)
+    consumer.assignment = lambda: {TP(PINGS_TOPIC, 0), TP(PINGS_TOPIC, 1)}
+    consumer.highwater = lambda _: 0
+    consumer.highwaters = highwaters
+    await consumer.perform_seek()
+    assert assigned == [{0: NO_END, 1: NO_END}]
+
+
+@pytest.mark.pipeline
+@pytest.mark.timeout(180)
+def test_a_spare_worker_is_ready_and_takes_over(workers: Workers) -> None:
+    running = [workers.start() for _ in range(DEFAULT_PARTITIONS + 1)]
+    until(lambda: sorted(partitions_of(workers, one) for one in running) == [0, 1, 1], 60.0, "nobody is spare")
+    assert all(workers.ready(one) for one in running)
+    busy = next(one for one in running if partitions_of(workers, one) == 1)
+    os.kill(busy.pid, signal.SIGKILL)
+    rest = [one for one in running if one is not busy]
+    until(lambda: [partitions_of(workers, one) for one in rest] == [1, 1], 60.0, "the spare worker takes nothing over")
+    workers.until_folded(drive(workers, range(5)))
+    assert shown(workers) == everyone_at(4)
 
 
 @pytest.mark.pipeline
