@@ -160,7 +160,9 @@ class Process:
         """One line: how it ended, its last words, its log."""
         code = self.returncode
         how = f"was ended by {signal.Signals(-code).name}" if code is not None and code < 0 else f"exited with {code}"
-        return f"{self.name} {how}{' ' * bool(when)}{when}{self._words()}"
+        # Who is killed says nothing of it: its last line is about something else.
+        words = f" (log: {self.log})" if code == -signal.SIGKILL else self._words()
+        return f"{self.name} {how}{' ' * bool(when)}{when}{words}"
 
     def _words(self) -> str:
         last = last_words(self.last_line())

@@ -23,3 +23,18 @@ def test_the_benchmarks_hold_a_figure_for_every_row() -> None:
     (figures,) = _FIGURES.findall((ROOT / "docs" / "benchmarks.md").read_text())
     rows = set(re.findall(r"^\| *(\d+b?)\b", figures, re.MULTILINE))
     assert rows >= {"1", "2", "3", "3b", "5", "8"}
+
+
+def test_every_default_that_a_page_names_is_the_setting() -> None:
+    table = (ROOT / "docs" / "configuration.md").read_text()
+    defaults = dict(re.findall(r"^\| `(RIDESTREAM_\w+)` \| `([\d.]+)` \|", table, re.MULTILINE))
+    in_ms = {"h": 3_600_000, "s": 1_000}
+    named = [
+        (page.name, name, float(value.replace(",", "")) * (in_ms.get(unit, 1) if name.endswith("_MS") else 1))
+        for page in PAGES
+        for name, value, unit in re.findall(
+            r"`(RIDESTREAM_\w+)`(?: partitions each)? \((\d[\d,.]*)\b ?(\w*)", page.read_text()
+        )
+    ]
+    assert len(named) > 3
+    assert [each for each in named if each[2] != float(defaults[each[1]])] == []
