@@ -60,7 +60,7 @@ class FrameHandler:
         metrics: StreamMetrics,
         wall_ms: Callable[[], int] = lambda: time.time_ns() // 1_000_000,
     ) -> None:
-        """`wall_ms` names epochs and measures latency; `clock` is the time of fixes."""
+        """`wall_ms` names records' epochs and measures latency; `clock` is the time of fixes."""
         self._index, self._records, self._clock, self._settings = index, records, clock, settings
         self._reject, self._metrics, self._wall_ms = reject, metrics, wall_ms
         self.partitions: dict[int, Partition] = {}
