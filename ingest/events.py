@@ -13,6 +13,10 @@ PINGS_TOPIC = "driver.pings"
 #: Records that stream could not decode, each with its reason in a header. They hold positions: keep retention short.
 REJECTED_TOPIC = "driver.pings.rejected"
 TRIP_EVENTS_TOPIC = "trip.events"
+#: Written by stream: what happened to trips, for webhooks; zone events of drivers without a trip; its table of trips.
+TRIP_UPDATES_TOPIC = "trip.updates"
+ZONE_EVENTS_TOPIC = "zone.events"
+TRIPS_TABLE_TOPIC = "trips.table"
 
 #: First element of every frame. A worker refuses a frame of another version instead of guessing.
 FRAME_VERSION = 1

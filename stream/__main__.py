@@ -15,10 +15,10 @@ import uvloop
 from redis.exceptions import RedisError
 
 from infra.clock import parse_clock
+from infra.redis import connect
 from infra.settings import RedisSettings, load
 from infra.telemetry import announce_build, configure_logging
 from stream import audit
-from stream.connection import connect
 from stream.settings import StreamSettings
 
 

@@ -19,9 +19,48 @@ class FreshnessSettings(Settings):
         int,
         Field(ge=200, description="A car whose newest fix is older than this leaves the index and the map."),
     ] = 120_000
+    trip_stale_after_ms: Annotated[
+        int,
+        Field(
+            ge=100,
+            description="A trip's car whose newest fix is older than this is shown to its rider as stale. A fix that "
+            "is older when it is read says nothing about now: it fires no arrival and no zone event.",
+        ),
+    ] = 15_000
+    trip_lost_after_ms: Annotated[
+        int,
+        Field(ge=200, description="A trip's car whose newest fix is older than this is shown to its rider as lost."),
+    ] = 60_000
 
 
-class StreamSettings(KafkaSettings, RedisSettings, ClockSettings, FreshnessSettings, LogSettings):
+class TripSettings(Settings):
+    """How trips are joined with their drivers' pings."""
+
+    arrival_radius_m: Annotated[
+        float, Field(gt=0, description="Two fixes in a row within this of a stop are an arrival there.")
+    ] = 60.0
+    departure_radius_m: Annotated[
+        float,
+        Field(gt=0, description="A car must have been further than this from a stop before it can arrive there again."),
+    ] = 150.0
+    detour_factor: Annotated[
+        float, Field(ge=1, description="Roads are longer than the straight line by this, where a trip has no route.")
+    ] = 1.3
+    default_speed_mps: Annotated[
+        float, Field(gt=0, description="What an ETA assumes of a car that has not been seen driving yet.")
+    ] = 7.0
+    trip_kept_ms: Annotated[
+        int, Field(ge=1_000, description="A trip that has ended, its log and its track are forgotten after this.")
+    ] = 86_400_000
+    trip_log_events: Annotated[
+        int, Field(ge=1, le=100_000, description="Events kept in a trip's log, from which a rider's app is resumed.")
+    ] = 1_000
+    zones_geojson: Annotated[
+        str, Field(description="GeoJSON file of the zones whose entering and leaving is told; empty: none.")
+    ] = ""
+
+
+class StreamSettings(KafkaSettings, RedisSettings, ClockSettings, FreshnessSettings, TripSettings, LogSettings):
     """Everything `python -m stream worker` reads."""
 
     consumer_group: Annotated[str, Field(description="Kafka consumer group of the workers.")] = "ridestream"

@@ -10,7 +10,7 @@ import redis
 import redis.asyncio
 
 from infra.local.engines import VALKEY, Engine, Engines
-from stream.connection import connect
+from infra.redis import connect
 
 
 @pytest.fixture(scope="session")

@@ -11,9 +11,9 @@ from contextlib import asynccontextmanager, suppress
 import redis.asyncio
 
 from infra.local.engines import Engine
+from infra.redis import connect
 from ingest.events import OFFLINE, Ping, encode_frame
 from stream.audit import cars, verdicts
-from stream.connection import connect
 from stream.records import meta_key
 from tests.stream.frames import START_MS, Bench, StandingClock, frame, ping
 

@@ -16,7 +16,7 @@ from redis.exceptions import RedisError, ResponseError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from infra.local.engines import Engines
-from stream.connection import connect
+from infra.redis import connect
 from stream.pipe import Pipe
 
 
