@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import math
 from collections import OrderedDict
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import jwt
@@ -25,29 +26,39 @@ class TokenRefused(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Principal:
-    """Who is calling: `subject` is the driver's or rider's id, `scopes` what they may do."""
+    """Who is calling: `subject` is the driver's or rider's id, `scopes` what they may do.
+
+    `resource` is the one thing that the token is good for ("" where tokens are for all that the scopes allow), and
+    `token_id` the token's own name (claim `jti`), by which it can be revoked.
+    """
 
     subject: str
     scopes: frozenset[str]
     expires_at_s: float
+    resource: str = ""
+    token_id: str = ""
 
 
 class Verifier:
     """Check tokens for one audience and remember the verdicts of good ones."""
 
-    def __init__(self, key: str, algorithm: str, audience: str) -> None:
-        """`audience` is `ingest` or `rider`. Raises ValueError when the key cannot be used with the algorithm."""
+    def __init__(
+        self, key: str, algorithm: str, audience: str, resource_claim: str = "", key_name: str = "RIDESTREAM_JWT_KEY"
+    ) -> None:
+        """`audience` is `ingest`, `rider` or `share`. A token must have `resource_claim` if it is not "".
+
+        Raises ValueError, which names the setting `key_name`, when the key cannot be used with the algorithm.
+        """
         if not key:
-            raise ValueError("RIDESTREAM_JWT_KEY is not set; set it to the key that signs your tokens")
+            raise ValueError(f"{key_name} is not set; set it to the key that signs your tokens")
         if algorithm == "HS256" and len(key.encode()) < MIN_SECRET_BYTES:
-            raise ValueError(f"RIDESTREAM_JWT_KEY is shorter than {MIN_SECRET_BYTES} bytes; use a longer secret")
+            raise ValueError(f"{key_name} is shorter than {MIN_SECRET_BYTES} bytes; use a longer secret")
         try:
             jwt.get_algorithm_by_name(algorithm).prepare_key(key)
         except (jwt.PyJWTError, ValueError, TypeError, NotImplementedError):
-            raise ValueError(
-                f"RIDESTREAM_JWT_KEY is not a key for {algorithm}; set it to the public key as PEM"
-            ) from None
+            raise ValueError(f"{key_name} is not a key for {algorithm}; set it to the public key as PEM") from None
         self._key, self._algorithm, self._audience = key, algorithm, audience
+        self._resource_claim = resource_claim
         self._cache: OrderedDict[bytes, tuple[float, Principal]] = OrderedDict()
 
     def verify(self, token: str, now_s: float) -> Principal:
@@ -90,7 +101,12 @@ class Verifier:
             raise TokenRefused("token refused: it is not valid yet")
         if not isinstance(subject, str) or not subject or not isinstance(scope, str):
             raise TokenRefused("token refused: sub and scope must be strings")
-        return Principal(subject, frozenset(scope.split()), expires_at_s)
+        resource = claims.get(self._resource_claim) if self._resource_claim else ""
+        if not isinstance(resource, str) or (self._resource_claim and not resource):
+            raise TokenRefused(f"token refused: {self._resource_claim} must be a string")
+        # Of the type that it has to be: the library refuses any other.
+        token_id: str = claims.get("jti", "")
+        return Principal(subject, frozenset(scope.split()), expires_at_s, resource, token_id)
 
 
 def _seconds(claim: object) -> float:
@@ -100,9 +116,19 @@ def _seconds(claim: object) -> float:
     return float(claim)
 
 
-def mint(key: str, algorithm: str, audience: str, subject: str, scopes: str, now_s: float, lifetime_s: float) -> str:
-    """Sign a token, for development and for the simulator. `scopes` is space separated, as in RFC 8693 `scope`."""
+def mint(
+    key: str,
+    algorithm: str,
+    audience: str,
+    subject: str,
+    scopes: str,
+    now_s: float,
+    lifetime_s: float,
+    more: Mapping[str, object] | None = None,
+) -> str:
+    """Sign a token. `scopes` is space separated, as in RFC 8693 `scope`; `more` are claims beside those made here."""
     claims = {
+        **(more or {}),
         "sub": subject,
         "aud": audience,
         "scope": scopes,

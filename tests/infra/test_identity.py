@@ -228,3 +228,35 @@ def test_why_a_token_was_refused_does_not_repeat_the_token(verifier: Verifier) -
 def test_a_key_that_protects_nothing_is_refused_at_the_start(key: str, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         Verifier(key, "HS256", "ingest")
+
+
+def share(**changes: Any) -> str:
+    return mint(KEY, "HS256", "share", "share:s-1", "", NOW_S, 600, {"trip_id": "t-1", "jti": "s-1", **changes})
+
+
+def test_a_token_for_one_thing_says_for_which_and_how_it_is_called() -> None:
+    principal = Verifier(KEY, "HS256", "share", "trip_id").verify(share(), NOW_S)
+    assert (principal.subject, principal.resource, principal.token_id) == ("share:s-1", "t-1", "s-1")
+
+
+@pytest.mark.parametrize("trip_id", [None, "", 7, ["t-1"], {"t-1": 1}])
+def test_a_token_for_one_thing_that_does_not_say_for_which_is_refused(trip_id: object) -> None:
+    with pytest.raises(TokenRefused, match="trip_id"):
+        Verifier(KEY, "HS256", "share", "trip_id").verify(share(trip_id=trip_id), NOW_S)
+
+
+@pytest.mark.parametrize("token_id", [None, 7, ["s-1"]])
+def test_a_token_whose_name_is_not_a_string_is_refused(token_id: object) -> None:
+    with pytest.raises(TokenRefused):
+        Verifier(KEY, "HS256", "share", "trip_id").verify(share(jti=token_id), NOW_S)
+
+
+def test_no_claim_beside_the_others_replaces_them() -> None:
+    claims = {"sub": "r-2", "aud": "ingest", "exp": NOW_S * 2, "scope": "dispatch"}
+    principal = Verifier(KEY, "HS256", "rider").verify(mint(KEY, "HS256", "rider", "r-1", "", NOW_S, 5, claims), NOW_S)
+    assert (principal.subject, principal.scopes, principal.expires_at_s) == ("r-1", frozenset(), NOW_S + 5)
+
+
+def test_a_key_that_protects_nothing_is_named_by_its_setting() -> None:
+    with pytest.raises(ValueError, match="RIDESTREAM_SHARE_KEY is shorter than 32 bytes"):
+        Verifier("short", "HS256", "share", key_name="RIDESTREAM_SHARE_KEY")
