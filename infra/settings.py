@@ -24,10 +24,9 @@ class Settings(BaseSettings):
     model_config = SettingsConfigDict(env_prefix=PREFIX, frozen=True, extra="ignore")
 
 
-class KafkaSettings(Settings):
-    """Where Kafka is, and how its topics are cut."""
+class PartitionSettings(Settings):
+    """How the topics of drivers are cut; who looks a driver up in Redis must know it too."""
 
-    kafka: Annotated[str, Field(description="Kafka bootstrap servers, host:port, comma separated.")] = "127.0.0.1:9092"
     partitions: Annotated[
         int,
         Field(
@@ -37,6 +36,12 @@ class KafkaSettings(Settings):
             "the same on every service, and for good.",
         ),
     ] = DEFAULT_PARTITIONS
+
+
+class KafkaSettings(PartitionSettings):
+    """Where Kafka is."""
+
+    kafka: Annotated[str, Field(description="Kafka bootstrap servers, host:port, comma separated.")] = "127.0.0.1:9092"
     replication_factor: Annotated[
         int, Field(ge=1, le=7, description="Replicas of each topic that `ridestream topics` creates.")
     ] = 1

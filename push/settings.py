@@ -6,12 +6,48 @@ from typing import Annotated
 
 from pydantic import Field
 
-from infra.settings import ClockSettings, IdentitySettings, LogSettings, RedisSettings
+from infra.settings import ClockSettings, IdentitySettings, LogSettings, PartitionSettings, RedisSettings, Settings
 from push.outbox import MAX_CARS
-from stream.settings import FreshnessSettings
+from stream.settings import FoldSettings, FreshnessSettings
 
 
-class PushSettings(RedisSettings, ClockSettings, IdentitySettings, FreshnessSettings, LogSettings):
+class ShareSettings(Settings):
+    """Links by which somebody without an account watches one trip."""
+
+    share_key: Annotated[
+        str,
+        Field(
+            repr=False,
+            description="Secret of at least 32 bytes that signs share links, the same on every node; empty: derived "
+            "from RIDESTREAM_JWT_KEY with HS256, and no links with other algorithms.",
+        ),
+    ] = ""
+    share_lifetime_s: Annotated[
+        int, Field(ge=1, description="A share link ends after this, unless its maker says otherwise.")
+    ] = 14_400
+    max_share_lifetime_s: Annotated[int, Field(ge=1, description="Longest time a share link can be good for.")] = 86_400
+    max_shares_per_trip: Annotated[
+        int, Field(ge=1, le=1_000, description="Most share links of one trip that are good at the same time.")
+    ] = 20
+    public_http_url: Annotated[
+        str,
+        Field(
+            description="Where riders' browsers find push's pages, like https://ride.example; empty: derived from "
+            "host and port. Share links begin with it.",
+        ),
+    ] = ""
+
+
+class PushSettings(
+    PartitionSettings,
+    RedisSettings,
+    ClockSettings,
+    IdentitySettings,
+    FreshnessSettings,
+    FoldSettings,
+    ShareSettings,
+    LogSettings,
+):
     """Everything `python -m push` reads."""
 
     push_host: Annotated[str, Field(description="Address push listens on.")] = "127.0.0.1"

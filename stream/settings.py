@@ -33,6 +33,18 @@ class FreshnessSettings(Settings):
     ] = 60_000
 
 
+class FoldSettings(Settings):
+    """What a driver's fixes are believed by."""
+
+    max_speed_mps: Annotated[
+        float,
+        Field(
+            gt=0,
+            description="A fix that implies a higher speed since the one before it is an impossible jump.",
+        ),
+    ] = 55.0
+
+
 class TripSettings(Settings):
     """How trips are joined with their drivers' pings."""
 
@@ -60,17 +72,12 @@ class TripSettings(Settings):
     ] = ""
 
 
-class StreamSettings(KafkaSettings, RedisSettings, ClockSettings, FreshnessSettings, TripSettings, LogSettings):
+class StreamSettings(
+    KafkaSettings, RedisSettings, ClockSettings, FreshnessSettings, FoldSettings, TripSettings, LogSettings
+):
     """Everything `python -m stream worker` reads."""
 
     consumer_group: Annotated[str, Field(description="Kafka consumer group of the workers.")] = "ridestream"
-    max_speed_mps: Annotated[
-        float,
-        Field(
-            gt=0,
-            description="A fix that implies a higher speed since the one before it is an impossible jump.",
-        ),
-    ] = 55.0
     forget_after_ms: Annotated[
         int,
         Field(ge=1_000, description="A driver silent for this long is forgotten altogether (event time)."),
