@@ -5,6 +5,8 @@ from __future__ import annotations
 import struct
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from enum import Enum
+from typing import NamedTuple
 
 import msgspec
 
@@ -112,6 +114,22 @@ class TripLog:
     snapshot: TripSnapshot | None
     fixes: list[TrackFix] = field(default_factory=list)
     published: int = 0
+
+
+class TripOutcome(Enum):
+    """What became of a write: done; refused, because the trip has gone on without its writer; the trip is not there."""
+
+    WRITTEN = b"written"
+    SUPERSEDED = b"superseded"
+    MISSING = b"missing"
+
+
+class TripReply(NamedTuple):
+    """`offset` is the log's last; events up to `published` are in Kafka's `trip.updates`."""
+
+    outcome: TripOutcome
+    offset: int
+    published: int
 
 
 class _Body(msgspec.Struct, array_like=True, frozen=True):

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from enum import Enum
 from itertools import chain
-from typing import Any, NamedTuple
+from typing import Any
 
 import redis.asyncio
 
@@ -14,6 +13,8 @@ from stream.trip_channels import (
     LogEntry,
     TrackFix,
     TripLog,
+    TripOutcome,
+    TripReply,
     TripSnapshot,
     TripWrite,
     ids_key,
@@ -105,22 +106,6 @@ local before = redis.call('HGET', KEYS[1], 'published')
 if before and tonumber(before) < tonumber(ARGV[1]) then redis.call('HSET', KEYS[1], 'published', ARGV[1]) end
 return 0
 """
-
-
-class TripOutcome(Enum):
-    """What became of a write; see APPLY."""
-
-    WRITTEN = b"written"
-    SUPERSEDED = b"superseded"
-    MISSING = b"missing"
-
-
-class TripReply(NamedTuple):
-    """`offset` is the log's last; events up to `published` are in Kafka's `trip.updates`."""
-
-    outcome: TripOutcome
-    offset: int
-    published: int
 
 
 class TripIndex:

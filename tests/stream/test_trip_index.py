@@ -9,8 +9,8 @@ import pytest
 import redis.asyncio
 
 from ingest.trips import CREATED, ENROUTE_TO_PICKUP, NEW, STATE_CHANGED, Place, Trip, TripEvent
-from stream.trip_channels import TrackFix, TripCar, TripDelta, TripWrite, trip_channel, unpack_trip_delta
-from stream.trip_index import TripIndex, TripOutcome
+from stream.trip_channels import TrackFix, TripCar, TripDelta, TripOutcome, TripWrite, trip_channel, unpack_trip_delta
+from stream.trip_index import TripIndex
 
 
 def event(number: int, type_: str = STATE_CHANGED, driver_id: str = "d-1", assignment: int = 1) -> TripEvent:
