@@ -1,64 +1,21 @@
 // The canvas with everything that moves: trails, cars, your circle. One clear and one pass a frame.
 
-import { HALF, sprite, typeOf } from "./glyphs.js";
 import { worldOf, worldPerMetre } from "./fleet.js";
+import { HALF, sprite, typeOf } from "./glyphs.js";
+import { Overlay } from "./overlay.js";
 
 /** Trails are left out above this many cars: they cost more than the cars themselves. */
 const TRAILS_UP_TO = 600;
 const HIT_PX = 15;
 
 /** Leaflet layer. `scene` gives fleet, rider ({lat, lon, radius_m}), selected, isStale(car). */
-export const CarsLayer = L.Layer.extend({
+export const CarsLayer = Overlay.extend({
+  pane: "cars",
+  level: 450,
+
   initialize(scene) {
     this._scene = scene;
     this.drawn = [];
-  },
-
-  onAdd(map) {
-    const pane = map.getPane("cars") ?? map.createPane("cars");
-    pane.style.zIndex = 450;
-    pane.style.pointerEvents = "none";
-    this._canvas = L.DomUtil.create("canvas", "leaflet-zoom-animated", pane);
-    this._context = this._canvas.getContext("2d");
-    this._place();
-  },
-
-  onRemove() {
-    this._canvas.remove();
-  },
-
-  getEvents() {
-    return {
-      move: this._place,
-      viewreset: this._place,
-      resize: this._place,
-      zoomanim: this._animateZoom,
-      zoomend: this._place,
-    };
-  },
-
-  _place() {
-    if (this._map._animatingZoom) return;
-    const size = this._map.getSize();
-    const ratio = Math.min(2, window.devicePixelRatio || 1);
-    if (this._canvas.width !== Math.round(size.x * ratio) || this._canvas.height !== Math.round(size.y * ratio)) {
-      this._canvas.width = Math.round(size.x * ratio);
-      this._canvas.height = Math.round(size.y * ratio);
-      this._canvas.style.width = `${size.x}px`;
-      this._canvas.style.height = `${size.y}px`;
-    }
-    this._ratio = ratio;
-    L.DomUtil.setPosition(this._canvas, this._map.containerPointToLayerPoint([0, 0]));
-    this.frame(performance.now());
-  },
-
-  // While Leaflet animates a zoom the finished picture is scaled along, as Leaflet does with its own canvases. Whether
-  // it does is Leaflet's to know: a zoom that changes nothing ends before this is told that it began.
-  _animateZoom(event) {
-    if (!this._map._animatingZoom) return;
-    const scale = this._map.getZoomScale(event.zoom);
-    const corner = this._map._latLngBoundsToNewLayerBounds(this._map.getBounds(), event.zoom, event.center).min;
-    L.DomUtil.setTransform(this._canvas, corner, scale);
   },
 
   /** The car drawn nearest to a container point, or null. */
@@ -72,17 +29,8 @@ export const CarsLayer = L.Layer.extend({
     return best;
   },
 
-  frame(now) {
-    if (!this._map || this._map._animatingZoom) return;
+  paint(context, { scale, min, size, ratio, zoom }, now) {
     const { fleet, rider, selected, isStale } = this._scene;
-    const context = this._context;
-    const ratio = this._ratio;
-    const zoom = this._map.getZoom();
-    const scale = 256 * 2 ** zoom;
-    const { min } = this._map.getPixelBounds();
-    const size = this._map.getSize();
-    context.setTransform(ratio, 0, 0, ratio, 0, 0);
-    context.clearRect(0, 0, size.x, size.y);
     if (rider) this._drawCircle(rider, scale, min, size);
 
     const glyphScale = Math.max(0.66, Math.min(1.5, 0.98 + (zoom - 14) * 0.16));

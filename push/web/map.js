@@ -9,6 +9,7 @@ import { Fleet, latLonOf } from "./fleet.js";
 import { Panel } from "./panel.js";
 import { Subscriptions } from "./subscriptions.js";
 import { Tokens } from "./tokens.js";
+import { createMap, free, narrow, readConfig, reducedMotion } from "./view.js";
 
 const PANEL_EVERY_MS = 250;
 /** Someone who asked for less motion gets a still picture this often, and no gliding. */
@@ -16,17 +17,7 @@ const STILL_EVERY_MS = 500;
 const DELAYS_KEPT = 200;
 const $ = (id) => document.getElementById(id);
 
-async function readConfig() {
-  for (let wait = 500; ; wait = Math.min(8_000, 2 * wait)) {
-    const response = await fetch("/v1/map-config").catch(() => null);
-    if (response?.ok) return response.json();
-    await new Promise((resolve) => setTimeout(resolve, wait));
-  }
-}
-
 const config = await readConfig();
-const reducedMotion = matchMedia("(prefers-reduced-motion: reduce)");
-const narrow = matchMedia("(max-width: 760px)");
 const clock = new EventClock();
 const fleet = new Fleet();
 fleet.still = reducedMotion.matches;
@@ -60,43 +51,15 @@ const panel = new Panel(scene, choose);
 
 // ---- the map -------------------------------------------------------------------------------------------------
 
-const map = L.map("map", {
-  zoomControl: false, attributionControl: false, zoomSnap: 0.25, zoomDelta: 0.5, wheelPxPerZoomLevel: 90,
-  minZoom: 10, maxZoom: 18, doubleClickZoom: false, fadeAnimation: !reducedMotion.matches,
-  zoomAnimation: !reducedMotion.matches, inertia: !reducedMotion.matches,
-});
-const attribution = L.control.attribution({ prefix: '<a href="https://leafletjs.com">Leaflet</a>' }).addTo(map);
-attribution.addAttribution('<a href="https://www.openstreetmap.org/copyright">© OpenStreetMap contributors</a>');
-L.control.zoom({ position: "bottomright" }).addTo(map);
-
-/** The part of the screen that the panel leaves free, as Leaflet's paddings. */
-function free() {
-  const sheet = document.querySelector(".panel").getBoundingClientRect();
-  return narrow.matches
-    ? { paddingTopLeft: [12, 12], paddingBottomRight: [12, innerHeight - sheet.top + 12] }
-    : { paddingTopLeft: [sheet.right + 24, 28], paddingBottomRight: [28, 28] };
-}
+const map = createMap({ doubleClickZoom: false });
 
 function fitCircle(animate) {
   const { lat, lon, radius_m } = scene.rider;
   map.fitBounds(L.latLng(lat, lon).toBounds(2 * radius_m), { ...free(), animate });
 }
 
-/** The zoom buttons keep the middle of what is visible, not a place under the panel. */
-function zoomBy(levels) {
-  const { paddingTopLeft: [left, top], paddingBottomRight: [right, bottom] } = free();
-  const { x, y } = map.getSize();
-  map.setZoomAround(L.point((left + x - right) / 2, (top + y - bottom) / 2), map.getZoom() + levels);
-}
-map.zoomIn = (levels = map.options.zoomDelta) => zoomBy(levels);
-map.zoomOut = (levels = map.options.zoomDelta) => zoomBy(-levels);
-
 if (narrow.matches) $("more").open = false;
 if (matchMedia("(pointer: coarse)").matches) $("hint").textContent = "Tap anywhere to stand there";
-// On a phone the panel is a sheet of changing height: the attribution stays above it.
-new ResizeObserver(([{ target }]) => {
-  document.documentElement.style.setProperty("--sheet", `${target.offsetHeight}px`);
-}).observe(document.querySelector(".panel"));
 fitCircle(false);
 const cars = new CarsLayer(scene).addTo(map);
 const cells = new Cells(map);
