@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+import logging
 import re
 import secrets
 import time
@@ -12,8 +13,10 @@ from typing import Annotated, Any
 from urllib.parse import urlsplit
 
 import msgspec
-from fastapi import FastAPI, Query, Request, Response
+from fastapi import APIRouter, FastAPI, Query, Request, Response
 from fastapi.exceptions import RequestValidationError
+from fastapi.openapi.utils import get_openapi
+from redis.exceptions import RedisError
 from starlette.exceptions import HTTPException
 from starlette.middleware.gzip import GZipMiddleware
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -25,8 +28,11 @@ from infra.problems import CONTENT_TYPE as PROBLEM_TYPE
 from infra.problems import problem
 from push.assets import BUNDLED_BASE_MAP, LEAFLET, WEB, load_base_map, load_folder
 from push.cells import cells_geojson
+from push.openapi import with_schemas
 from push.protocol import SUBPROTOCOL
 from push.settings import PushSettings
+
+log = logging.getLogger(__name__)
 
 BASE_MAP_PATH = "/data/base-map.geojson"
 #: Long enough that a visit rarely renews it, short enough that a leaked one is soon worthless.
@@ -34,12 +40,18 @@ GUEST_TOKEN_S = 600
 GUEST_PREFIX = "guest-"
 #: On opening, the rider stands in a circle this wide: dozens of a small fleet's cars are in it.
 OPENING_RADIUS_M = 3_000.0
-_HOST = re.compile(r"^(\[[0-9a-fA-F:.]+\]|[A-Za-z0-9.-]{1,253})(:\d{1,5})?$")
+#: What may stand in a Host header: nothing else becomes part of an address or a policy.
+HOST = re.compile(r"^(\[[0-9a-fA-F:.]+\]|[A-Za-z0-9.-]{1,253})(:\d{1,5})?$")
+#: Redis is back within a second or two of a failover; those who wait must not all come back at once.
+RETRY_AFTER_S = 2
 _SLUGS = {403: "forbidden", 404: "not-found", 405: "method-not-allowed", 422: "bad-request"}
 
 
-def build_pages(settings: PushSettings, clock: Clock, health: Health) -> FastAPI:
-    """The app on `push_http_port`. Raises ValueError when `map_geojson` or `map_center` cannot be used."""
+def build_pages(settings: PushSettings, clock: Clock, health: Health, api: APIRouter | None = None) -> FastAPI:
+    """The app on `push_http_port`, with the routes of `api`.
+
+    Raises ValueError when `map_geojson` or `map_center` cannot be used.
+    """
     files = load_folder(WEB, "/web/") | load_folder(LEAFLET, "/leaflet/")
     files["/"] = files.pop("/web/index.html")
     files[BASE_MAP_PATH] = load_base_map(Path(settings.map_geojson) if settings.map_geojson else BUNDLED_BASE_MAP)
@@ -54,6 +66,7 @@ def build_pages(settings: PushSettings, clock: Clock, health: Health) -> FastAPI
     app.add_middleware(SecurityHeaders, settings=settings)
     app.add_exception_handler(HTTPException, _on_http_error)
     app.add_exception_handler(RequestValidationError, _on_bad_request)
+    app.add_exception_handler(RedisError, _on_redis_away)
     app.add_exception_handler(Exception, _on_fault)
 
     async def file(request: Request) -> Response:
@@ -108,6 +121,16 @@ def build_pages(settings: PushSettings, clock: Clock, health: Health) -> FastAPI
         token = mint(settings.jwt_key, settings.jwt_algorithm, "rider", subject, "rider", time.time(), GUEST_TOKEN_S)
         return _json({"token": token, "subject": subject, "expires_in_s": GUEST_TOKEN_S}, 201)
 
+    if api is not None:
+        app.include_router(api)
+    document: dict[str, Any] = {}
+
+    def openapi() -> dict[str, Any]:
+        if not document:
+            document.update(with_schemas(get_openapi(title=app.title, version=app.version, routes=app.routes)))
+        return document
+
+    app.openapi = openapi  # type: ignore[method-assign]
     return app
 
 
@@ -115,7 +138,7 @@ def ws_url(settings: PushSettings, host: str, scheme: str) -> str:
     """Where the page's socket goes: the setting, or push's port on the host the page itself was asked from."""
     if settings.public_ws_url:
         return settings.public_ws_url
-    match = _HOST.match(host)
+    match = HOST.match(host)
     name = match[1] if match else settings.push_host
     return f"{'wss' if scheme == 'https' else 'ws'}://{name}:{settings.push_port}/v1/stream"
 
@@ -127,7 +150,7 @@ def is_own_page(request: Request, settings: PushSettings) -> bool:
     must be known: a number, localhost, or the host of an allowed origin.
     """
     host = request.headers.get("host", "")
-    match = _HOST.match(host)
+    match = HOST.match(host)
     if match is None or not _is_own_name(match[1].strip("[]"), settings):
         return False
     site, origin = request.headers.get("sec-fetch-site"), request.headers.get("origin")
@@ -171,15 +194,24 @@ def _json(value: Any, status: int = 200, content_type: str = "application/json")
     return Response(msgspec.json.encode(value), status, {"cache-control": "no-store"}, content_type)
 
 
-def _problem(status: int, detail: str, errors: list[dict[str, str]] | None = None, **headers: str) -> Response:
-    body = problem(status, _SLUGS.get(status, "error"), detail, errors or ())
+def _problem(
+    status: int, detail: str, errors: list[dict[str, str]] | None = None, slug: str = "", **headers: str
+) -> Response:
+    body = problem(status, slug or _SLUGS.get(status, "error"), detail, errors or ())
     return Response(body, status, {"cache-control": "no-store", **headers}, PROBLEM_TYPE)
 
 
 async def _on_http_error(_request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
     detail = "no such path" if error.detail == "Not Found" else str(error.detail)
-    return _problem(error.status_code, detail, None, **dict(error.headers or {}))
+    return _problem(error.status_code, detail, None, getattr(error, "slug", ""), **dict(error.headers or {}))
+
+
+async def _on_redis_away(_request: Request, error: Exception) -> Response:
+    # `Feed` says it once; what is not an absence (a script that fails) would be said nowhere else.
+    log.warning("a read failed: %s", type(error).__name__)
+    headers = {"retry-after": str(RETRY_AFTER_S)}
+    return _problem(503, "the index does not answer; ask again in a moment", None, "unavailable", **headers)
 
 
 async def _on_bad_request(_request: Request, error: Exception) -> Response:

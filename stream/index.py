@@ -145,8 +145,20 @@ class DriverIndex:
 
     async def snapshot(self, region: int) -> RegionSnapshot:
         """A region as of one moment, with the sequence number that moment has."""
-        ((epoch, seq, flat),) = await self._scripts.run(SNAPSHOT, [region], _snapshot_call)
-        return RegionSnapshot(int(epoch), int(seq), [unpack_car(value) for value in flat[1::2]])
+        return (await self.snapshots([region]))[0]
+
+    async def snapshots(self, regions: Sequence[int]) -> list[RegionSnapshot]:
+        """Some regions in one round trip, each as of one moment of its own."""
+        replies = await self._scripts.run(SNAPSHOT, regions, _snapshot_call)
+        return [
+            RegionSnapshot(int(epoch), int(seq), [unpack_car(value) for value in flat[1::2]])
+            for epoch, seq, flat in replies
+        ]
+
+    async def car(self, region: int, driver_id: str) -> Car | None:
+        """One driver as a region has it, if it has."""
+        packed: bytes | None = await self._redis.hget(drivers_key(region), driver_id)  # type: ignore[assignment]
+        return None if packed is None else unpack_car(packed)
 
     async def positions_of(self, regions: Iterable[int]) -> dict[int, tuple[int, int]]:
         """(epoch, seq) of each region, for readers who want to know whether they missed the last delta."""

@@ -9,7 +9,9 @@ from typing import Any
 
 import redis.asyncio
 
+from ingest.events import Ping
 from stream.partitions import PartitionWrite, Record
+from stream.positions import unpack_fixes
 from stream.scripts import Call, Scripts
 
 # KEYS drivers, meta · ARGV epoch, rewrite ('1' or ''), fence, number of meta values, (meta field, value)*,
@@ -69,6 +71,11 @@ class PartitionRecords:
         if b"fence" not in meta:
             return Record(new_epoch, drivers=drivers)
         return Record(int(meta[b"epoch"]), int(meta[b"base"]), int(meta[b"fence"]), _totals(meta), drivers)
+
+    async def driver(self, partition: int, driver_id: str) -> list[Ping]:
+        """One driver's kept fixes, oldest first; empty where there is no such driver. Raises msgspec.DecodeError."""
+        packed: bytes | None = await self._redis.hget(drivers_key(partition), driver_id)  # type: ignore[assignment]
+        return [] if packed is None else unpack_fixes(packed)
 
     async def write(self, writes: Sequence[PartitionWrite]) -> list[Outcome]:
         """Write the records of some partitions in one round trip."""
