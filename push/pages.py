@@ -35,6 +35,8 @@ from push.settings import PushSettings
 log = logging.getLogger(__name__)
 
 BASE_MAP_PATH = "/data/base-map.geojson"
+#: The page of a shared trip. Its token is in the fragment, which no server ever sees.
+SHARE_PATH = "/share"
 #: Long enough that a visit rarely renews it, short enough that a leaked one is soon worthless.
 GUEST_TOKEN_S = 600
 GUEST_PREFIX = "guest-"
@@ -54,6 +56,7 @@ def build_pages(settings: PushSettings, clock: Clock, health: Health, api: APIRo
     """
     files = load_folder(WEB, "/web/") | load_folder(LEAFLET, "/leaflet/")
     files["/"] = files.pop("/web/index.html")
+    files[SHARE_PATH] = files.pop("/web/share.html")
     files[BASE_MAP_PATH] = load_base_map(Path(settings.map_geojson) if settings.map_geojson else BUNDLED_BASE_MAP)
     lat, lon = _center(settings.map_center)
     release = version("ridestream")
@@ -79,7 +82,7 @@ def build_pages(settings: PushSettings, clock: Clock, health: Health, api: APIRo
         status, content_type, body = health.respond(request.url.path)
         return Response(body, status, {"cache-control": "no-store"}, content_type)
 
-    for path in ("/", "/web/{name:path}", "/leaflet/{name:path}", "/data/{name:path}"):
+    for path in ("/", SHARE_PATH, "/web/{name:path}", "/leaflet/{name:path}", "/data/{name:path}"):
         app.add_route(path, file)
     for path in sorted(PATHS):
         app.add_route(path, probe)
@@ -95,6 +98,8 @@ def build_pages(settings: PushSettings, clock: Clock, health: Health, api: APIRo
                 "center": {"lat": lat, "lon": lon},
                 "radius_m": min(OPENING_RADIUS_M, settings.max_radius_m),
                 "base_map": BASE_MAP_PATH,
+                "trip_stale_after_ms": settings.trip_stale_after_ms,
+                "trip_lost_after_ms": settings.trip_lost_after_ms,
                 "server_time_ms": clock.now_ms(),
             }
         )

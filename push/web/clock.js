@@ -50,6 +50,11 @@ export class EventClock {
     this.rate = 1;
   }
 
+  /** The device slept for `ms`, which performance.now() did not count. */
+  skip(ms) {
+    for (const sample of new Set([...this.#samples, this.#anchor])) if (sample) sample.localMs -= ms;
+  }
+
   get known() {
     return this.#anchor !== null;
   }

@@ -34,7 +34,7 @@ export class Connection extends EventTarget {
 
   /** Connect now, whatever was planned. Does nothing while a connection stands. */
   async retry() {
-    if (this.#socket) return;
+    if (this.#socket || this.state.name === "left") return;
     clearTimeout(this.#timer);
     this.#become({ name: "connecting", attempt: this.#attempt });
     let token;
@@ -45,12 +45,26 @@ export class Connection extends EventTarget {
       else this.#comeBack("the server does not answer");
       return;
     }
-    if (this.#socket) return;
+    if (this.#socket || this.state.name === "left") return;
     this.#open(token);
   }
 
   send(message) {
     if (this.#socket?.readyState === WebSocket.OPEN) this.#socket.send(JSON.stringify(message));
+  }
+
+  /** Drop a connection that cannot be trusted any more, and connect now. */
+  restart() {
+    if (this.state.name === "refused" || this.state.name === "left") return;
+    this.#drop();
+    this.retry();
+  }
+
+  /** Go, and do not come back. */
+  leave() {
+    clearTimeout(this.#timer);
+    this.#drop();
+    this.#become({ name: "left" });
   }
 
   #open(token) {
