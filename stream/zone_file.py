@@ -108,9 +108,20 @@ def _number(properties: Mapping[str, Any], name: str) -> float | None:
     value = properties.get(name)
     if value is None:
         return None
-    if isinstance(value, bool) or not isinstance(value, int | float):
+    number = _float(value)
+    if number is None:
         raise ValueError(f"its property `{name}` must be a number")
-    return float(value)
+    return number
+
+
+def _float(value: Any) -> float | None:
+    """A JSON number, unless it is an integer too large for a float."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return None
+    try:
+        return float(value)
+    except OverflowError:
+        return None
 
 
 def _parts(geometry: Any) -> tuple[shapely.Polygon, ...]:
@@ -154,10 +165,11 @@ def _ring(ring: Any) -> list[tuple[float, float]]:
 
 
 def _position(position: Any) -> tuple[float, float]:
-    numbers = position[:2] if isinstance(position, list) else []
-    if len(numbers) < 2 or any(isinstance(each, bool) or not isinstance(each, int | float) for each in numbers):
+    lon, lat = (
+        (_float(each) for each in position[:2]) if isinstance(position, list) and len(position) > 1 else (None,) * 2
+    )
+    if lon is None or lat is None:
         raise ValueError("its geometry has a position that is not [lon, lat]")
-    lon, lat = float(numbers[0]), float(numbers[1])
     if abs(lon) <= 180 and abs(lat) <= 90:
         return lon, lat
     hint = "; are lat and lon swapped?" if abs(lon) <= 90 and abs(lat) <= 180 else ""

@@ -14,6 +14,7 @@ from typing import NamedTuple
 import h3.api.basic_int as h3
 import shapely
 
+from stream.channels import cell_of
 from stream.positions import METRES_PER_DEGREE
 from stream.zone_file import Zone, parse_zones
 
@@ -31,13 +32,17 @@ RUN_SEGMENTS = 16
 
 
 class Cover(NamedTuple):
-    """How a cell lies to the zones: `inside` holds it all, of `edges` the parts with their border in it."""
+    """How a cell lies to the zones, in the order of the file: `zone_ids` are all that reach into it.
 
-    inside: tuple[str, ...]
-    edges: tuple[tuple[str, tuple[shapely.Polygon, ...]], ...]
+    `rims` is empty where each of them holds the whole cell; else a zone that does has no parts there, and another has
+    those whose border runs through the cell.
+    """
+
+    zone_ids: tuple[str, ...]
+    rims: tuple[tuple[str, tuple[shapely.Polygon, ...]], ...] = ()
 
 
-_NOTHING = Cover((), ())
+_NOTHING = Cover(())
 
 
 class Zones:
@@ -76,11 +81,12 @@ class Zones:
         cover = self._covers.get(cell)
         if cover is None:
             cover = self._look_at(cell)
-        inside, edges = cover
-        if not edges:
-            return inside
-        return inside + tuple(
-            zone_id for zone_id, parts in edges if any(shapely.intersects_xy(part, lon, lat) for part in parts)
+        if not cover.rims:
+            return cover.zone_ids
+        return tuple(
+            zone_id
+            for zone_id, parts in cover.rims
+            if not parts or any(shapely.intersects_xy(part, lon, lat) for part in parts)
         )
 
     def within_margin(self, zone_id: str, lat: float, lon: float) -> bool:
@@ -91,7 +97,7 @@ class Zones:
         It does not reach across the antimeridian. Raises KeyError for a zone that there is not.
         """
         zone = self._zones[zone_id]
-        if any(shapely.intersects_xy(part, lon, lat) for part in zone.parts):
+        if zone_id in self.at(lat, lon, cell_of(lat, lon)):
             return True
         margin_deg = zone.exit_margin_m / METRES_PER_DEGREE
         shrink = max(cos(radians(lat)), 1e-6)
@@ -113,19 +119,19 @@ class Zones:
 
     def _look_at(self, cell: int) -> Cover:
         whole = grown(cell)
-        inside: list[str] = []
-        edges: dict[str, list[shapely.Polygon]] = {}
+        near: dict[str, tuple[shapely.Polygon, ...]] = {}
         for number in sorted(self._tree.query(whole)):
             zone_id, part = self._parts[number]
+            parts = near.get(zone_id)
+            if parts == ():  # another part of the zone holds all of the cell
+                continue
             if shapely.covers(part, whole):
-                inside.append(zone_id)
+                near[zone_id] = ()
             elif shapely.intersects(part, whole):
-                edges.setdefault(zone_id, []).append(part)
+                near[zone_id] = (*(parts or ()), part)
         cover = _NOTHING
-        if inside or edges:
-            # Another part of a zone may touch the cell that the zone holds.
-            rims = ((zone_id, tuple(parts)) for zone_id, parts in edges.items() if zone_id not in inside)
-            cover = Cover(tuple(inside), tuple(rims))
+        if near:
+            cover = Cover(tuple(near), tuple(near.items()) if any(near.values()) else ())
         if len(self._covers) >= self._max_cells:
             del self._covers[next(iter(self._covers))]
         self._covers[cell] = cover
