@@ -72,7 +72,8 @@ def track_gpx(trip: Trip, fixes: Sequence[TrackFix]) -> bytes:
     segment = ElementTree.SubElement(track, "trkseg")
     for fix in fixes:
         # xsd:decimal knows no exponent, and a longitude is below 180. Eight decimals are a millimetre.
-        lon = fix.lon if fix.lon < 180 else -180.0
+        lon = round(fix.lon, 8)
+        lon = lon if lon < 180 else -180.0
         point = ElementTree.SubElement(segment, "trkpt", {"lat": f"{fix.lat:.8f}", "lon": f"{lon:.8f}"})
         if fix.altitude_m is not None:
             ElementTree.SubElement(point, "ele").text = f"{fix.altitude_m:.2f}"
