@@ -5,6 +5,7 @@ from __future__ import annotations
 from array import array
 from collections.abc import Sequence
 from math import radians
+from typing import Protocol
 
 import h3.api.basic_int as h3
 import msgspec
@@ -33,6 +34,19 @@ _HEADS = [bytes([0x90 | count]) for count in range(KEPT_FIXES + 1)]
 _encoder = msgspec.msgpack.Encoder()
 _decoder = msgspec.msgpack.Decoder(Ping)
 _fixes_decoder = msgspec.msgpack.Decoder(list[Ping])
+
+
+class Fix(Protocol):
+    """Where something was at a time: a ping, or a fix of a trip's track."""
+
+    @property
+    def fix_time_ms(self) -> int: ...
+    @property
+    def lat(self) -> float: ...
+    @property
+    def lon(self) -> float: ...
+    @property
+    def accuracy_m(self) -> float | None: ...
 
 
 class DriverState:
@@ -129,7 +143,7 @@ def live_of(fixes: Sequence[Ping], max_speed_mps: float) -> Ping:
     return fixes[0]
 
 
-def is_possible(before: Ping, after: Ping, max_speed_mps: float) -> bool:
+def is_possible(before: Fix, after: Fix, max_speed_mps: float) -> bool:
     """Whether a car at `before` can be at `after`: the accuracy of both is granted, phones' clocks tick in seconds."""
     elapsed_s = (after.fix_time_ms - before.fix_time_ms) / 1000
     reach_m = max_speed_mps * (elapsed_s if elapsed_s > 1.0 else 1.0)
