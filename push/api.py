@@ -12,7 +12,7 @@ from fastapi import APIRouter, Request
 
 from infra.clock import Clock
 from push.access import Access
-from push.pages import HOST
+from push.pages import HOST, SHARE_PATH
 from push.reads import Reads, build_reads
 from push.settings import PushSettings
 from push.shares import Shares, Tokens
@@ -35,15 +35,15 @@ def build_api(
     access = Access(tokens, shares, TripIndex(client), wall_s)
     api = APIRouter()
     api.include_router(build_reads(Reads(settings, clock, client, access)))
-    api.include_router(build_sharing(Sharing(settings, access, shares, wall_s, partial(page_url, settings))))
+    api.include_router(build_sharing(Sharing(settings, access, shares, wall_s, partial(share_page, settings))))
     return api
 
 
-def page_url(settings: PushSettings, request: Request) -> str:
-    """Where a browser finds our pages: the setting, or the host that was asked, if it can be one."""
+def share_page(settings: PushSettings, request: Request) -> str:
+    """The address of the share page: under the public address, or under the host that was asked, if it can be one."""
     if settings.public_http_url:
-        return settings.public_http_url.rstrip("/")
+        return settings.public_http_url.rstrip("/") + SHARE_PATH
     host = request.headers.get("host", "")
     if HOST.match(host) is None:
         host = f"{settings.push_host}:{settings.push_http_port}"
-    return f"{request.url.scheme}://{host}"
+    return f"{request.url.scheme}://{host}{SHARE_PATH}"

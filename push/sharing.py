@@ -41,7 +41,7 @@ class Sharing:
         wall_s: Callable[[], float],
         page_url: Callable[[Request], str],
     ) -> None:
-        """`page_url` says where the requester's browser finds our pages."""
+        """`page_url` is the address of the page that shows a shared trip, for the browser that asks."""
         self._settings, self._access, self._shares = settings, access, shares
         self._wall_s, self._page_url = wall_s, page_url
 
@@ -75,7 +75,7 @@ class Sharing:
                 "too-many-shares",
                 f"the trip has {settings.max_shares_per_trip} good links already; revoke one, or wait for one to end",
             )
-        url = f"{self._page_url(request)}/share#{share.token}"
+        url = f"{self._page_url(request)}#{share.token}"
         body = msgspec.json.encode(NewShare(share.share_id, share.token, url, share.expires_at_ms))
         location = f"/v1/trips/{trip_id}/shares/{share.share_id}"
         return Response(body, 201, {**_HEADERS, "location": location}, "application/json")
