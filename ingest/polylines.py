@@ -1,6 +1,8 @@
-"""Encoded polylines of 5 decimals (Google's format): read one into points, or say why it is none. Pure."""
+"""Encoded polylines of 5 decimals (Google's format): read one into points, or say why it is none; write one. Pure."""
 
 from __future__ import annotations
+
+from collections.abc import Iterable
 
 #: One in 100,000 degrees: about a metre.
 _SCALE = 1e5
@@ -47,3 +49,20 @@ def _numbers(text: str) -> list[int]:
     if shift:
         raise ValueError("the polyline ends in the middle of a number")
     return numbers
+
+
+def encode_polyline(points: Iterable[tuple[float, float]]) -> str:
+    """Inverse of `decode_polyline`, to 5 decimals: points (lat, lon) in degrees."""
+    characters = []
+    before = (0, 0)
+    for lat, lon in points:
+        point = (round(lat * _SCALE), round(lon * _SCALE))
+        for value, last in zip(point, before, strict=True):
+            difference = value - last
+            bits = ~(difference << 1) if difference < 0 else difference << 1
+            while bits >= 32:
+                characters.append(chr((bits & 31 | 32) + 63))
+                bits >>= 5
+            characters.append(chr(bits + 63))
+        before = point
+    return "".join(characters)
