@@ -51,7 +51,7 @@ export const CarsLayer = Overlay.extend({
     for (const item of drawn) {
       const { car, x, y, stale } = item;
       const heading = fleet.headingAt(car, now);
-      const image = sprite(car.type, stale, heading !== null, step);
+      const image = sprite(car.type, stale ? "hollow" : "live", heading !== null, step);
       const half = HALF * (step / ratio);
       const beyond = rider && !fleet.holds("near", car.driver_id) && car.leftAt === null;
       context.globalAlpha = fleet.opacityAt(car, now) * (beyond ? 0.5 : 1);

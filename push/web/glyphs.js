@@ -20,9 +20,10 @@ export const typeOf = (type) => TYPES[type] ?? TYPES[""];
 
 const sprites = new Map();
 
-/** A canvas with the vehicle pointing north; `directed` is false where the heading is not known. */
-export function sprite(type, stale, directed, scale) {
-  const key = `${type}|${stale}|${directed}|${scale}`;
+/** A canvas with the vehicle pointing north, `look` "live", "hollow" or "grey" (both: it may not be there any more);
+ *  `directed` is false where the heading is not known. */
+export function sprite(type, look, directed, scale) {
+  const key = `${type}|${look}|${directed}|${scale}`;
   let canvas = sprites.get(key);
   if (!canvas) {
     canvas = document.createElement("canvas");
@@ -30,15 +31,15 @@ export function sprite(type, stale, directed, scale) {
     const context = canvas.getContext("2d");
     context.scale(scale, scale);
     context.translate(HALF, HALF);
-    draw(context, type in TYPES ? type : "", stale, directed);
+    draw(context, type in TYPES ? type : "", look, directed);
     if (sprites.size > 400) sprites.clear();
     sprites.set(key, canvas);
   }
   return canvas;
 }
 
-function draw(context, type, stale, directed) {
-  const { color } = TYPES[type];
+function draw(context, type, look, directed) {
+  const color = look === "grey" ? STALE : TYPES[type].color;
   const body = new Path2D();
   const details = [];
   if (!directed) body.arc(0, 0, 5.5, 0, 7);
@@ -73,7 +74,7 @@ function draw(context, type, stale, directed) {
     body.closePath();
   }
   context.lineJoin = "round";
-  if (stale) {
+  if (look === "hollow") {
     // Hollow, grey and dashed: no colour, so that nobody takes it for a car that is there now.
     context.setLineDash([2.6, 1.7]);
     context.strokeStyle = STALE;

@@ -154,5 +154,5 @@ function addLegend(name, type, stale, directed) {
 function paint(canvas, type, stale, directed) {
   const context = canvas.getContext("2d");
   context.clearRect(0, 0, canvas.width, canvas.height);
-  context.drawImage(sprite(type, stale, directed, 2), 0, 0, canvas.width, canvas.height);
+  context.drawImage(sprite(type, stale ? "hollow" : "live", directed, 2), 0, 0, canvas.width, canvas.height);
 }

@@ -45,7 +45,7 @@ export const CarLayer = Overlay.extend({
   _vehicle(context, car, freshness, heading, size, ratio) {
     const step = Math.round(size * ratio * 8) / 8;
     const half = HALF * (step / ratio);
-    const image = sprite(car.type, freshness !== "live", heading !== null, step);
+    const image = sprite(car.type, freshness === "live" ? "live" : "grey", heading !== null, step);
     context.save();
     if (heading !== null) context.rotate((heading * Math.PI) / 180);
     context.drawImage(image, -half, -half, 2 * half, 2 * half);

@@ -72,7 +72,8 @@ export const RouteLayer = Overlay.extend({
   },
 
   paint(context, { scale, min }, now) {
-    const live = this._scene.freshness() === "live";
+    const freshness = this._scene.freshness();
+    const live = freshness === "live";
     const lines = this._lines(now);
     this.ahead = lines;
     context.lineJoin = context.lineCap = "round";
@@ -81,7 +82,7 @@ export const RouteLayer = Overlay.extend({
       points.forEach(([x, y], i) => context[i ? "lineTo" : "moveTo"](x * scale - min.x, y * scale - min.y));
       context.globalAlpha = 1;
       context.setLineDash([]);
-      if (style === "now") {
+      if (style === "now" && freshness !== "lost") {
         context.lineWidth = 9;
         context.strokeStyle = CASING;
         context.stroke();
@@ -89,9 +90,9 @@ export const RouteLayer = Overlay.extend({
         context.strokeStyle = live ? BRIGHT : GREY;
       } else {
         context.lineWidth = 3.5;
-        context.strokeStyle = live || style === "later" ? "#7fa6c6" : GREY;
-        context.globalAlpha = style === "later" ? 0.7 : 0.5;
-        context.setLineDash(style === "later" ? [1, 8] : [2, 10]);
+        context.strokeStyle = live ? "#7fa6c6" : GREY;
+        context.globalAlpha = style === "guess" ? 0.5 : 0.7;
+        context.setLineDash(style === "guess" ? [2, 10] : [1, 8]);
       }
       context.stroke();
     }
@@ -120,6 +121,16 @@ export class Stops {
       const icon = L.divIcon({ className: `stop stop-${stop.kind}`, html: elementOf(stop), iconSize: [0, 0] });
       return L.marker([stop.lat, stop.lon], { icon, pane: "stops", interactive: false, keyboard: false }).addTo(this.#map);
     });
+  }
+
+  /** Captions stand on the side of their pin where there is room. */
+  turn() {
+    const { x: width } = this.#map.getSize();
+    for (const marker of this.#markers) {
+      const { x } = this.#map.latLngToContainerPoint(marker.getLatLng());
+      const box = marker.getElement().firstElementChild;
+      box.classList.toggle("leftwards", x + box.offsetWidth > width - 12 && x - box.offsetWidth > 0);
+    }
   }
 
   get count() {

@@ -2,6 +2,8 @@
 
 import * as words from "./share-words.js";
 
+/** A car that is seen every second or two would only make a number flicker. */
+const JUST_NOW_MS = 3_000;
 const PILLS = { live: "Live", stale: "Not live", lost: "Car lost", none: "Waiting" };
 const $ = (id) => document.getElementById(id);
 
@@ -67,7 +69,7 @@ export class Sheet {
     write($("state").lastElementChild, refused ? "Refused" : offline ? connecting : PILLS[freshness]);
     const why =
       refused ? `The server refuses (${code}): ${reason}.`
-      : name === "reconnecting" ? `No connection. Trying again${seconds ? ` in ${seconds} s` : ""} …` : "";
+      : name === "reconnecting" ? `Offline, next try ${seconds ? `in ${seconds} s` : "now"}` : "";
     // A short interruption is told by the pill alone; the button does not come and go while it connects.
     if (why) write($("notice").firstElementChild, why);
     $("notice").hidden = !(why || (name === "connecting" && !$("notice").hidden));
@@ -92,7 +94,7 @@ export class Sheet {
       rest = left ? `It was ${left.replace(" to ", " from ")} then.` : "It may have moved since.";
     } else if (eta !== null) {
       const [number, unit] = words.toGo(eta - eventMs);
-      big = [[number, "number"], [unit, "unit"], ["away", "unit"]];
+      big = [[number, "number"], [unit, "unit"], [words.boarded(trip) ? "to go" : "away", "unit"]];
       side = `at ${words.at(Math.max(eta, eventMs))}`;
     } else {
       big = [[trip.state === "ARRIVED_AT_PICKUP" ? "The car is here" : left || "On the way", "text"]];
@@ -100,7 +102,7 @@ export class Sheet {
     }
     writeParts($("big"), big);
     write($("side"), side);
-    if (freshness === "live") rest = [rest, `seen ${words.ago(ageMs)} ago`].filter(Boolean).join(" · ");
+    if (freshness === "live") rest = [rest, ageMs < JUST_NOW_MS ? "seen just now" : `seen ${words.ago(ageMs)} ago`].filter(Boolean).join(" · ");
     write($("rest"), rest);
   }
 

@@ -38,7 +38,7 @@ export class Trip {
     } else if (message.type === "trip_events") {
       this.#log(message);
       if (message.trip) this.#become(message.trip);
-    } else if (message.type === "trip_position") {
+    } else if (message.type === "trip_position" && this.trip) {
       this.#said = message.car.freshness;
       this.#drive(message.car, message.progress ?? null);
     } else if (message.type === "trip_freshness") {

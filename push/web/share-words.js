@@ -9,6 +9,7 @@ const exactTime = new Intl.DateTimeFormat(undefined, {
   hour: "2-digit", minute: "2-digit", second: "2-digit", hourCycle: "h23",
 });
 
+export const boarded = ({ state }) => !BEFORE_BOARDING.includes(state);
 export const at = (ms) => clockTime.format(ms);
 export const atExactly = (ms) => exactTime.format(ms);
 
@@ -46,9 +47,9 @@ export function headline({ state, next_waypoint: next = 0 }) {
     NEW: "Driver assigned",
     ENROUTE_TO_PICKUP: "Driver on the way",
     ARRIVED_AT_PICKUP: "Waiting at the pickup",
-    ENROUTE_TO_INTERMEDIATE_DESTINATION: `On board, heading to stop ${next + 1}`,
+    ENROUTE_TO_INTERMEDIATE_DESTINATION: "On board",
     ARRIVED_AT_INTERMEDIATE_DESTINATION: `At stop ${next + 1}`,
-    ENROUTE_TO_DROPOFF: "On board, heading to the destination",
+    ENROUTE_TO_DROPOFF: "On board",
     COMPLETE: "Arrived",
     CANCELED: "Canceled",
   }[state] ?? "On the way";

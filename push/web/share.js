@@ -23,7 +23,7 @@ const NEAREST_ZOOM = 16.5;
 const NEUTRAL_ZOOM = 12;
 /** Close codes after which the link shows nothing any more: expired, bad, not for this, ended. */
 const LINK_OVER = new Set([4005, 4500, 4503, 4506]);
-const OVER = ["This trip has ended", "The link that you were given shows nothing any more. Nothing of the trip is kept on this page."];
+const OVER = ["This trip has ended", "This link shows nothing any more. If you still need to know where somebody is, ask them for a new one."];
 const INCOMPLETE = ["This link is not complete", "Open the whole link that was sent to you, up to its last character."];
 const $ = (id) => document.getElementById(id);
 
@@ -54,6 +54,7 @@ const scene = {
 const map = createMap();
 const neutral = () => map.setView(config.center, NEUTRAL_ZOOM, { animate: false });
 neutral();
+map.on("moveend", () => stops.turn());
 const route = new RouteLayer(scene).addTo(map);
 const carLayer = new CarLayer(scene).addTo(map);
 const stops = new Stops(map);
@@ -99,8 +100,9 @@ function frameMap() {
   if (wanted === framed && inSight && !tooWide(bounds)) return;
   framed = wanted;
   const margin = narrow.matches ? 34 : 60;
+  const under = narrow.matches ? 76 : 80; // an old position has its age written below it
   map.fitBounds(bounds, {
-    paddingTopLeft: [left + margin, top + margin], paddingBottomRight: [right + margin, bottom + margin],
+    paddingTopLeft: [left + margin, top + margin], paddingBottomRight: [right + margin, bottom + under],
     maxZoom: NEAREST_ZOOM, animate: !reducedMotion.matches,
   });
 }
@@ -130,6 +132,7 @@ connection.addEventListener("message", ({ detail: message }) => {
   fleet.snapshot(SUB, trip.car ? [trip.car] : [], now);
   stops.show(trip.trip);
   frameMap();
+  stops.turn();
 });
 
 connection.addEventListener("state", ({ detail: { name, code } }) => {
