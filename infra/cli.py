@@ -20,7 +20,7 @@ start everything on this machine
 
 start one service (settings: docs/configuration.md)
   topics     create the Kafka topics; run it once before the services
-  ingest     take pings over HTTP and put them into Kafka
+  ingest     take pings and trips over HTTP and put them into Kafka
   stream     fold pings into driver positions and index them in Redis: one worker
   push       stream nearby cars to riders over WebSockets, and serve the live map
 
@@ -50,7 +50,13 @@ SETTINGS = {
     "simulator": "simulator.settings:SimulatorSettings",
 }
 #: Kind of token -> audience and scope, as ingest and push check them.
-TOKENS = {"driver": ("ingest", "driver"), "fleet": ("ingest", "fleet"), "rider": ("rider", "rider")}
+TOKENS = {
+    "driver": ("ingest", "driver"),
+    "fleet": ("ingest", "fleet"),
+    "dispatch": ("ingest", "dispatch"),
+    "rider": ("rider", "rider"),
+    "dispatch-reader": ("rider", "dispatch"),
+}
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -113,10 +119,14 @@ def _token(argv: list[str]) -> int:
         "the `ridestream run` that was started in this folder (.ridestream/jwt_key).",
     )
     parser.add_argument(
-        "kind", choices=TOKENS, help="who it is for: a driver, a fleet (may post for many drivers), a rider"
+        "kind",
+        choices=TOKENS,
+        help="who it is for: a driver, a fleet (may post for many drivers), a dispatch system (makes and moves trips), "
+        "a rider, a dispatcher who looks (at push)",
     )
-    parser.add_argument("subject", help="the id of the driver, fleet or rider")
+    parser.add_argument("subject", help="the id of the driver, fleet, rider or dispatch system")
     parser.add_argument("--hours", type=float, default=12.0, metavar="H", help="valid for (default: 12)")
+    parser.add_argument("--scope", help="space separated, instead of the kind's own")
     options = parser.parse_args(argv)
     audience, scope = TOKENS[options.kind]
     try:
@@ -129,7 +139,7 @@ def _token(argv: list[str]) -> int:
     except ValueError as error:
         print(f"ridestream token: {error}", file=sys.stderr)
         return 2
-    print(mint(key, "HS256", audience, options.subject, scope, time.time(), options.hours * 3600))
+    print(mint(key, "HS256", audience, options.subject, options.scope or scope, time.time(), options.hours * 3600))
     return 0
 
 

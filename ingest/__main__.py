@@ -1,4 +1,4 @@
-"""`python -m ingest` serves pings; `python -m ingest topics` creates the topics. Settings, clients, app, run."""
+"""`python -m ingest` serves pings and trips; `python -m ingest topics` creates the topics."""
 
 from __future__ import annotations
 
@@ -6,12 +6,13 @@ import argparse
 import asyncio
 import gc
 import logging
+import secrets
 import signal
 import socket
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from functools import partial
 
 import uvicorn
@@ -22,19 +23,25 @@ from infra.clock import parse_clock
 from infra.health import Health
 from infra.identity import Verifier
 from infra.kafka import KafkaUnreachable
+from infra.redis import connect
 from infra.settings import KafkaSettings, load
 from infra.telemetry import announce_build, configure_logging
 from ingest.app import build_app
 from ingest.bodies import BodyReader
-from ingest.events import PINGS_TOPIC
+from ingest.events import PINGS_TOPIC, TRIP_EVENTS_TOPIC
 from ingest.frames import Framer
 from ingest.lane import PingsLane
+from ingest.ledger import Ledger
 from ingest.link import KafkaLink
 from ingest.producer import FramingProducer
+from ingest.rejections import RejectionLog
 from ingest.routes import PingsRoute
 from ingest.settings import IngestSettings
 from ingest.tally import Tally
 from ingest.topics import create_all
+from ingest.trip_desk import TripDesk
+from ingest.trip_producer import TripProducer
+from ingest.trips_api import TripsApi
 
 log = logging.getLogger("ingest")
 
@@ -76,13 +83,21 @@ async def serve(settings: IngestSettings, listener: socket.socket) -> None:
     REGISTRY.register(tally)
     announce_build("ingest")
 
-    pings = PingsRoute(verifier, producer, clock, settings, tally, BodyReader(settings.body_timeout_s))
+    client = connect(settings.redis, settings.redis_timeout_s)
+    rejections = RejectionLog(client, tally.lose_rejections)
+    # A client of its own: a trip does not wait behind the pings of an outage, nor they for a stuck trip.
+    trip_link = KafkaLink(settings.kafka, TRIP_EVENTS_TOPIC, settings.partitions, settings.ack_timeout_s)
+    trip_producer = TripProducer(trip_link, settings.partitions, settings.ack_timeout_s)
+    desk = TripDesk(Ledger(client, settings.partitions), trip_producer, clock)
+    bodies = BodyReader(settings.body_timeout_s)
+    trips = TripsApi(verifier, desk, bodies, tally, new_trip_id)
+    pings = PingsRoute(verifier, producer, clock, settings, tally, bodies, rejections.note)
     server: Server
 
     def readiness() -> str | None:
         return "this process is draining" if server.should_exit else producer.refusal()
 
-    app = build_app(pings, Health(readiness), clock, settings.clock)
+    app = build_app(pings, Health(readiness), trips.router(), clock, settings.clock)
     server = Server(
         uvicorn.Config(
             app,
@@ -99,7 +114,7 @@ async def serve(settings: IngestSettings, listener: socket.socket) -> None:
             log_config=None,
         )
     )
-    linking = asyncio.create_task(link.run())
+    background = [asyncio.create_task(each) for each in (link.run(), trip_link.run(), rejections.run())]
     sys.setswitchinterval(SWITCH_INTERVAL_S)
     gc.collect()
     gc.freeze()
@@ -110,11 +125,18 @@ async def serve(settings: IngestSettings, listener: socket.socket) -> None:
 
     ends_s = time.monotonic() + max(LAST_ACKS_S, settings.drain_s)
     await producer.close(ends_s - time.monotonic())
-    linking.cancel()
-    with suppress(asyncio.CancelledError):
-        await linking
-    await link.close(min(LAST_ACKS_S, ends_s - time.monotonic()))
+    for each in background:
+        each.cancel()
+    await asyncio.gather(*background, return_exceptions=True)
+    last_acks_s = min(LAST_ACKS_S, ends_s - time.monotonic())
+    await asyncio.gather(link.close(last_acks_s), trip_link.close(last_acks_s), rejections.flush())
+    await client.aclose()
     log.info("drained")
+
+
+def new_trip_id() -> str:
+    """For a trip that is ordered without an id: 96 random bits."""
+    return f"t-{secrets.token_hex(12)}"
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -146,6 +168,7 @@ def _serve() -> int:
     logging.getLogger("kafka").setLevel(logging.CRITICAL)
     parse_clock(settings.clock)
     Verifier(settings.jwt_key, settings.jwt_algorithm, "ingest")
+    connect(settings.redis, settings.redis_timeout_s)  # refuses an address that is none
     with _listen(settings.ingest_host, settings.ingest_port) as listener:
         uvloop.run(serve(settings, listener))
     return 0

@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
 import msgspec
-from fastapi import FastAPI, Request, Response
+from fastapi import APIRouter, FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.openapi.utils import get_openapi
 from pydantic import BaseModel, Field
@@ -20,6 +20,7 @@ from infra.problems import CONTENT_TYPE as PROBLEM_TYPE
 from infra.problems import problem
 from ingest.routes import PATH as PINGS_PATH
 from ingest.schemas import MAX_BODY_BYTES, MAX_PINGS, PingBatch, PingIn, Verdicts
+from ingest.trip_openapi import add_trips
 
 log = logging.getLogger(__name__)
 
@@ -45,9 +46,10 @@ class Problem(BaseModel):
     errors: list[dict[str, str]] = []
 
 
-def build_app(pings: AsgiApp, health: AsgiApp, clock: Clock, clock_text: str) -> AsgiApp:
-    """The app that uvicorn serves. `pings` answers /v1/pings, `health` the paths of infra.health."""
-    rest = _rest(clock, clock_text)
+def build_app(pings: AsgiApp, health: AsgiApp, trips: APIRouter, clock: Clock, clock_text: str) -> AsgiApp:
+    """The app that uvicorn serves. `pings` answers /v1/pings, `health` the paths of infra.health, `trips` those below
+    /v1/trips."""
+    rest = _rest(trips, clock, clock_text)
 
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http":
@@ -61,11 +63,12 @@ def build_app(pings: AsgiApp, health: AsgiApp, clock: Clock, clock_text: str) ->
     return app
 
 
-def _rest(clock: Clock, clock_text: str) -> FastAPI:
+def _rest(trips: APIRouter, clock: Clock, clock_text: str) -> FastAPI:
     app = FastAPI(
         title="ridestream ingest",
         version="1",
-        description="Driver apps post GPS pings here; each ping gets a verdict once Kafka has it.",
+        description="Driver apps post GPS pings here; each ping gets a verdict once Kafka has it. "
+        "Dispatch systems make trips, and driver apps take them from state to state.",
         # The pages would fetch scripts from elsewhere; the document itself is at /openapi.json.
         docs_url=None,
         redoc_url=None,
@@ -75,6 +78,7 @@ def _rest(clock: Clock, clock_text: str) -> FastAPI:
     def read_clock() -> ClockNow:
         return ClockNow(clock=clock_text, now_ms=clock.now_ms())
 
+    app.include_router(trips)
     app.add_exception_handler(HTTPException, _http_problem)
     app.add_exception_handler(RequestValidationError, _validation_problem)
     app.add_exception_handler(Exception, _internal_problem)
@@ -82,7 +86,8 @@ def _rest(clock: Clock, clock_text: str) -> FastAPI:
 
     def openapi() -> dict[str, Any]:
         if not document:
-            document.update(_with_pings(get_openapi(title=app.title, version=app.version, routes=app.routes)))
+            document.update(get_openapi(title=app.title, version=app.version, routes=app.routes))
+            add_trips(_with_pings(document))
         return document
 
     app.openapi = openapi  # type: ignore[method-assign]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 
 from infra.health import Receive
 from ingest.schemas import MAX_BODY_BYTES
@@ -21,13 +22,21 @@ CLOSE: Headers = ((b"connection", b"close"),)
 
 
 class Refused(Exception):
-    """A request that is answered with a problem document. `errors` are the places that are wrong."""
+    """A request that is answered with a problem document. `errors` are the places that are wrong; `more` are members
+    of the document that its type has beyond the usual ones."""
 
     def __init__(
-        self, status: int, slug: str, detail: str, headers: Headers = (), errors: Sequence[Mapping[str, str]] = ()
+        self,
+        status: int,
+        slug: str,
+        detail: str,
+        headers: Headers = (),
+        errors: Sequence[Mapping[str, str]] = (),
+        more: Mapping[str, object] = MappingProxyType({}),
     ) -> None:
         super().__init__(detail)
-        self.status, self.slug, self.detail, self.headers, self.errors = status, slug, detail, headers, errors
+        self.status, self.slug, self.detail, self.headers = status, slug, detail, headers
+        self.errors, self.more = errors, more
 
 
 class BodyReader:
@@ -125,4 +134,4 @@ def unread(headers: dict[bytes, bytes]) -> Headers:
 
 
 def _too_large() -> Refused:
-    return Refused(413, "body-too-large", f"the body is larger than {MAX_BODY_BYTES} bytes; send fewer pings", CLOSE)
+    return Refused(413, "body-too-large", f"the body is larger than {MAX_BODY_BYTES} bytes; send less at once", CLOSE)

@@ -47,13 +47,13 @@ class KafkaLink:
         self._closing: set[asyncio.Task[None]] = set()
         self.trouble: str | None = f"Kafka at {bootstrap_servers} has not answered yet"
 
-    def append(self, partition: int, value: bytes, done: Done) -> None:
+    def append(self, partition: int, value: bytes, done: Done, key: bytes | None = None) -> None:
         """Queue a record; never blocks. `flush` lets it go. Raises KafkaError when it cannot even be queued."""
         if self._producer is None:
             raise KafkaError(self.trouble or "not connected")
         _Client.appending = get_ident()
         try:
-            future = self._producer.send(self._topic, value, partition=partition)
+            future = self._producer.send(self._topic, value, key=key, partition=partition)
         except (ValueError, AssertionError) as error:  # the partition is unknown: the topic was recreated with fewer
             raise KafkaError(str(error)) from None
         finally:
@@ -79,7 +79,8 @@ class KafkaLink:
         while True:
             trouble = await self._look()
             if trouble != self.trouble:
-                log.log(logging.INFO if trouble is None else logging.WARNING, trouble or "Kafka is ready")
+                ready = f"Kafka is ready for {self._topic}"
+                log.log(logging.INFO if trouble is None else logging.WARNING, trouble or ready)
             self.trouble = trouble
             with suppress(TimeoutError):
                 await asyncio.wait_for(self._broken.wait(), LOOK_EVERY_S)

@@ -15,10 +15,11 @@ from typing import NamedTuple
 
 from infra.clock import Clock
 from infra.health import Receive, Scope, Send
-from infra.identity import Principal, TokenRefused, Verifier
+from infra.identity import Principal, Verifier
 from infra.problems import CONTENT_TYPE as PROBLEM_TYPE
 from infra.problems import problem
 from ingest.admission import MALFORMED, DriverRule, Limits, Rejection, admit
+from ingest.bearer import bearer_of, lacks_scope
 from ingest.bodies import BodyReader, Headers, Refused, check, unread
 from ingest.events import Ping
 from ingest.producer import Overloaded, PingProducer
@@ -43,13 +44,8 @@ PATH = "/v1/pings"
 DRIVER_SCOPE, FLEET_SCOPE = "driver", "fleet"
 #: What a refused client is told to wait. Kafka elects a new leader within seconds; more clients come back spread out.
 RETRY_AFTER_S = 2
-#: Longer than any token we know (RS256 with a handful of claims is ~800 bytes); below servers' header limits.
-MAX_TOKEN_BYTES = 8_192
 
 _RETRY = ((b"retry-after", str(RETRY_AFTER_S).encode()),)
-_CHALLENGE = ((b"www-authenticate", b'Bearer realm="ridestream"'),)
-_BAD_TOKEN = ((b"www-authenticate", b'Bearer realm="ridestream", error="invalid_token"'),)
-_BAD_SCOPE = ((b"www-authenticate", b'Bearer realm="ridestream", error="insufficient_scope", scope="driver fleet"'),)
 
 
 class Answer(NamedTuple):
@@ -61,6 +57,13 @@ class Answer(NamedTuple):
 
 
 Respond = Callable[[Answer], None]
+
+#: Told of every rejected ping: whose ("" unknown), received when, its fix time if it has one, and the reason.
+Remember = Callable[[str, int, int | None, str], None]
+
+
+def _forget(driver_id: str, received_at_ms: int, fix_time_ms: int | None, reason: str) -> None:
+    """Where nobody asks why a driver is not shown."""
 
 
 class PingsRoute:
@@ -74,9 +77,10 @@ class PingsRoute:
         limits: Limits,
         tally: Tally,
         bodies: BodyReader,
+        remember: Remember = _forget,
     ) -> None:
         self._verifier, self._producer, self._clock = verifier, producer, clock
-        self._limits, self._tally, self._bodies = limits, tally, bodies
+        self._limits, self._tally, self._bodies, self._remember = limits, tally, bodies, remember
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         started_s = time.perf_counter()
@@ -103,20 +107,7 @@ class PingsRoute:
         why = self._producer.refusal()
         if why is not None:
             raise _busy(why)
-        given = headers.get(b"authorization", b"")
-        if given[:7].lower() != b"bearer ":
-            raise Refused(401, "unauthorized", "send `Authorization: Bearer <token>`", _CHALLENGE)
-        if len(given) > MAX_TOKEN_BYTES:
-            raise Refused(401, "unauthorized", "the token is too long", _BAD_TOKEN)
-        try:
-            principal = self._verifier.verify(given[7:].decode("latin-1"), time.time())
-        except TokenRefused as error:
-            raise Refused(401, "unauthorized", str(error), _BAD_TOKEN) from None
-        except Exception as error:
-            # In the lane this runs inside the HTTP parser, which would call anything else a bad request.
-            log.error("a token could not be checked: %s", type(error).__name__)
-            raise Refused(500, "internal", "an error on our side; send these pings again") from None
-        rule = _rule_of(principal)
+        rule = _rule_of(bearer_of(headers, self._verifier))
         check(headers)
         return rule
 
@@ -200,6 +191,7 @@ class PingsRoute:
             else:
                 assert isinstance(verdict, Rejection)
                 rejections.append(verdict)
+                self._remember(rule.driver_id or _named(ping), received_at_ms, _fix_time_ms(ping), verdict.reason)
                 ping_id = ping.ping_id or ""
                 results.append(
                     PingVerdict(
@@ -223,6 +215,14 @@ def _settle(answered: asyncio.Future[Answer], answer: Answer) -> None:
         answered.set_result(answer)
 
 
+def _named(ping: PingIn | Malformed) -> str:
+    return (ping.driver_id or "") if isinstance(ping, PingIn) else ""
+
+
+def _fix_time_ms(ping: PingIn | Malformed) -> int | None:
+    return ping.fix_time_ms if isinstance(ping, PingIn) else None
+
+
 def _busy(why: str) -> Refused:
     return Refused(503, "unavailable", f"{why}; send these pings again after {RETRY_AFTER_S} s", _RETRY)
 
@@ -231,7 +231,7 @@ def _rule_of(principal: Principal) -> DriverRule:
     if FLEET_SCOPE in principal.scopes:
         return DriverRule("")
     if DRIVER_SCOPE not in principal.scopes:
-        raise Refused(403, "forbidden", "the token has neither scope `driver` nor scope `fleet`", _BAD_SCOPE)
+        raise lacks_scope("the token has neither scope `driver` nor scope `fleet`", "driver fleet")
     if not valid_id(principal.subject):
         raise Refused(403, "forbidden", "the token's sub is not a driver id: 1 to 64 characters of A-Z a-z 0-9 _ . : -")
     return DriverRule(principal.subject)

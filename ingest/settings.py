@@ -6,7 +6,7 @@ from typing import Annotated
 
 from pydantic import Field
 
-from infra.settings import ClockSettings, IdentitySettings, KafkaSettings, LogSettings, Settings
+from infra.settings import ClockSettings, IdentitySettings, KafkaSettings, LogSettings, RedisSettings, Settings
 
 
 class AdmissionSettings(Settings):
@@ -28,7 +28,7 @@ class AdmissionSettings(Settings):
     ] = False
 
 
-class IngestSettings(KafkaSettings, ClockSettings, IdentitySettings, AdmissionSettings, LogSettings):
+class IngestSettings(KafkaSettings, RedisSettings, ClockSettings, IdentitySettings, AdmissionSettings, LogSettings):
     """Everything `python -m ingest` reads."""
 
     ingest_host: Annotated[str, Field(description="Address ingest listens on.")] = "127.0.0.1"
@@ -45,6 +45,9 @@ class IngestSettings(KafkaSettings, ClockSettings, IdentitySettings, AdmissionSe
     ] = 100_000
     ack_timeout_s: Annotated[
         float, Field(gt=0, description="How long a request waits for Kafka before it is answered 503.")
+    ] = 5.0
+    redis_timeout_s: Annotated[
+        float, Field(gt=0, description="A Redis that is silent for this long counts as away; it is asked again.")
     ] = 5.0
     body_timeout_s: Annotated[
         float,

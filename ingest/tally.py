@@ -53,9 +53,16 @@ class Tally(Collector):
         #: senders were told no verdict and will send them again; some may be in Kafka already.
         self.unacknowledged = 0
         self.requests: dict[int, int] = {}
+        #: Answers of the trip API, by operation and status.
+        self.trip_requests: dict[tuple[str, int], int] = {}
+        #: Rejections that nobody will be told of: there were too many, or Redis was away.
+        self.rejections_lost = 0
         self.answered = Durations()
         self.kafka_ack = Durations()
         self.unacked = unacked
+
+    def lose_rejections(self, count: int) -> None:
+        self.rejections_lost += count
 
     def collect(self) -> Iterator[Metric]:
         yield CounterMetricFamily("ride_pings_received", "Pings decoded from request bodies.", value=self.received)
@@ -69,6 +76,13 @@ class Tally(Collector):
         for status, count in sorted(self.requests.items()):
             requests.add_metric([str(status)], count)
         yield requests
+        trips = CounterMetricFamily("ride_trip_requests", "Answers of the trip API.", labels=["operation", "status"])
+        for (operation, status), count in sorted(self.trip_requests.items()):
+            trips.add_metric([operation, str(status)], count)
+        yield trips
+        yield CounterMetricFamily(
+            "ride_rejections_lost", "Rejected pings that could not be remembered.", value=self.rejections_lost
+        )
         stages = HistogramMetricFamily(
             "ride_stage_duration_seconds", "Time from a request's first byte to its verdicts.", labels=["stage"]
         )

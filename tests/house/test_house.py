@@ -123,7 +123,7 @@ def test_infra_imports_no_room_even_inside_a_function() -> None:
     ("module", "never"),
     [
         ("push.__main__", {"faust", "aiokafka", "kafka"}),
-        ("ingest.__main__", {"faust", "aiokafka", "redis"}),
+        ("ingest.__main__", {"faust", "aiokafka"}),
         ("simulator.__main__", {"faust", "aiokafka", "kafka", "redis"}),
         ("ingest.events", {"kafka", "asyncio"}),
         ("push.protocol", {"websockets", "asyncio"}),

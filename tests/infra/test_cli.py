@@ -61,12 +61,23 @@ def test_verbs_reach_their_rooms_with_their_arguments(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("kind", "audience", "scope"),
-    [("driver", "ingest", "driver"), ("fleet", "ingest", "fleet"), ("rider", "rider", "rider")],
+    [
+        ("driver", "ingest", "driver"),
+        ("fleet", "ingest", "fleet"),
+        ("dispatch", "ingest", "dispatch"),
+        ("rider", "rider", "rider"),
+        ("dispatch-reader", "rider", "dispatch"),
+    ],
 )
 def test_a_token_is_one_that_its_service_accepts(kind: str, audience: str, scope: str) -> None:
     token = ridestream("token", kind, "x-1", RIDESTREAM_JWT_KEY=KEY).stdout.strip()
     principal = Verifier(KEY, "HS256", audience).verify(token, time.time())
     assert (principal.subject, principal.scopes) == ("x-1", {scope})
+
+
+def test_a_token_may_be_given_other_scopes() -> None:
+    token = ridestream("token", "driver", "r-1", "--scope", "rider driver", RIDESTREAM_JWT_KEY=KEY).stdout.strip()
+    assert Verifier(KEY, "HS256", "ingest").verify(token, time.time()).scopes == {"rider", "driver"}
 
 
 def test_a_token_is_made_with_the_key_of_the_local_run(tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ from functools import partial
 from typing import Any
 
 import uvicorn
+from fastapi import APIRouter
 
 from infra.clock import Clock, WallClock
 from infra.health import Health
@@ -75,8 +76,8 @@ def route(
     )
 
 
-def app(pings: PingsRoute, producer: PingProducer) -> AsgiApp:
-    return build_app(pings, Health(producer.refusal), WallClock(), "wall")
+def app(pings: PingsRoute, producer: PingProducer, trips: APIRouter | None = None) -> AsgiApp:
+    return build_app(pings, Health(producer.refusal), trips or APIRouter(), WallClock(), "wall")
 
 
 @asynccontextmanager
