@@ -10,6 +10,7 @@ import json
 import os
 import socket
 import sys
+from pathlib import Path
 
 import uvloop
 from redis.exceptions import RedisError
@@ -20,6 +21,7 @@ from infra.settings import RedisSettings, load
 from infra.telemetry import announce_build, configure_logging
 from stream import audit
 from stream.settings import StreamSettings
+from stream.zones import Zones
 
 
 def worker() -> int:
@@ -28,6 +30,11 @@ def worker() -> int:
     clock = parse_clock(settings.clock)
     if settings.gone_after_ms <= settings.stale_after_ms:
         raise ValueError("RIDESTREAM_GONE_AFTER_MS must be above RIDESTREAM_STALE_AFTER_MS")
+    if settings.trip_lost_after_ms <= settings.trip_stale_after_ms:
+        raise ValueError("RIDESTREAM_TRIP_LOST_AFTER_MS must be above RIDESTREAM_TRIP_STALE_AFTER_MS")
+    if settings.departure_radius_m < settings.arrival_radius_m:
+        raise ValueError("RIDESTREAM_DEPARTURE_RADIUS_M must not be below RIDESTREAM_ARRIVAL_RADIUS_M")
+    zones = _zones(settings.zones_geojson)
     client = connect(settings.redis, settings.redis_timeout_s)
     at = (settings.stream_metrics_host, settings.stream_metrics_port)
     try:
@@ -39,11 +46,20 @@ def worker() -> int:
     from stream.worker import Worker  # loads Faust, which only the worker needs
 
     async def run() -> int:
-        return await Worker(settings, client, clock, listener).run()
+        return await Worker(settings, client, clock, listener, zones).run()
 
     # A frame makes some thousand objects that live on: full collections over all drivers must be rare.
     gc.set_threshold(50_000, 20, 50)
     return int(uvloop.run(run()))
+
+
+def _zones(path: str) -> Zones | None:
+    if not path:
+        return None
+    try:
+        return Zones.parse(Path(path).read_bytes())
+    except (OSError, ValueError) as error:
+        raise ValueError(f"RIDESTREAM_ZONES_GEOJSON: {error}") from None
 
 
 async def _show(what: str) -> None:

@@ -1,4 +1,4 @@
-"""Build the Faust app: raw frames of `driver.pings` in, acknowledged in order once they are in Redis."""
+"""Build the Faust app: frames of `driver.pings` and records of `trip.events` in, acknowledged in order once applied."""
 
 from __future__ import annotations
 
@@ -9,10 +9,12 @@ import faust
 from faust.types import TP
 from yarl import URL
 
-from ingest.events import PINGS_TOPIC, REJECTED_TOPIC
+from ingest.events import PINGS_TOPIC, REJECTED_TOPIC, TRIP_EVENTS_TOPIC
 from stream.handlers import FrameHandler
 from stream.settings import StreamSettings
 from stream.transport import Transport
+from stream.trip_handler import TripHandler
+from stream.trip_table import TripTable
 
 log = logging.getLogger(__name__)
 
@@ -23,14 +25,14 @@ BUFFERED_RECORDS = 256
 
 
 class App(faust.App):  # type: ignore[misc]
-    """Faust's, that makes no folders in the working directory: a job without tables keeps nothing on disk."""
+    """Faust's, that makes no folders in the working directory: its table is in memory, and read back from Kafka."""
 
     def _create_directories(self) -> None:
         pass
 
 
-def build_app(settings: StreamSettings, handler: FrameHandler) -> faust.App:
-    """A Faust app that feeds `handler`; start and stop it with `await app.start()` and `await app.stop()`."""
+def build_app(settings: StreamSettings, handler: FrameHandler, trips: TripHandler) -> faust.App:
+    """A Faust app that feeds both, and has the table of `trips`; `await app.start()` and `await app.stop()`."""
     brokers = [URL(f"kafka://{address.strip()}") for address in settings.kafka.split(",")]
     app = App(
         settings.consumer_group,
@@ -50,6 +52,8 @@ def build_app(settings: StreamSettings, handler: FrameHandler) -> faust.App:
         # A revoked partition is handed over when its frames are written, so that the next owner reads all of them; or
         # when the rebalance timeout is over (Consumer.wait_empty), and then the next owner repeats some.
         stream_wait_empty=True,
+        # A copy in each other worker would cost as much as the table, and reading it back takes less than a rebalance.
+        table_standby_replicas=0,
     )
     app.transport = Transport(
         brokers, app, PINGS_TOPIC, settings.fetch_max_wait_ms, settings.rebalance_timeout_s, handler.assign
@@ -64,6 +68,15 @@ def build_app(settings: StreamSettings, handler: FrameHandler) -> faust.App:
             message = event.message
             await handler.accept(message.partition, message.offset, message.value, event.ack)
 
+    trips.table = TripTable(app, settings.partitions)
+    records = app.topic(TRIP_EVENTS_TOPIC, key_serializer="raw", value_serializer="raw", value_type=bytes)
+
+    @app.agent(records, name="join", concurrency=1)  # type: ignore[untyped-decorator]
+    async def join(events: Any) -> None:
+        async for event in events.noack().events():
+            message = event.message
+            await trips.accept(message.partition, message.offset, message.value, event.ack)
+
     async def revoked(_: Any, __: set[TP], **___: Any) -> None:
         handler.revoke()
 
@@ -71,14 +84,19 @@ def build_app(settings: StreamSettings, handler: FrameHandler) -> faust.App:
     return app
 
 
-async def publish_rejected(app: faust.App, partition: int, offset: int, value: bytes, reason: str) -> None:
-    """Put a record that is no frame aside in `driver.pings.rejected`, and return once Kafka has it.
+async def publish(app: faust.App, topic: str, key: bytes, value: bytes, partition: int) -> None:
+    """Return once Kafka has the record. Raises what the producer raises."""
+    await app.producer.send_and_wait(topic, key, value, partition, None, {})
+
+
+async def publish_rejected(app: faust.App, topic: str, partition: int, offset: int, value: bytes, reason: str) -> None:
+    """Put a record of a topic that could not be read aside in `driver.pings.rejected`; return once Kafka has it.
 
     Its headers name the reason and where it came from. Raises what the producer raises.
     """
     headers = {
         "reason": reason.encode(),
-        "source": f"{PINGS_TOPIC}/{partition}/{offset}".encode(),
+        "source": f"{topic}/{partition}/{offset}".encode(),
     }
     log.warning("bad record put aside", extra={"reason": reason, "partition": partition, "offset": offset})
     await app.producer.send_and_wait(REJECTED_TOPIC, None, value, None, None, headers)

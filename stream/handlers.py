@@ -6,7 +6,6 @@ import asyncio
 import logging
 import time
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
 from functools import partial
 
 import msgspec
@@ -15,7 +14,9 @@ from redis.exceptions import RedisError
 from infra.clock import Clock
 from ingest.events import FrameError, Ping, decode_frame
 from stream.channels import Car
+from stream.frame import Frame
 from stream.index import DriverIndex, RegionWrite
+from stream.joins import Joins, Unjoined
 from stream.metrics import StreamMetrics
 from stream.partitions import Partition, PartitionWrite
 from stream.patience import Patience, publish, until_quiet
@@ -29,17 +30,6 @@ MOST_PINGS_OF_A_FRAME = 1_000
 
 #: Publishes an undecodable record with its reason: (partition, offset, value, reason).
 Reject = Callable[[int, int, bytes, str], Awaitable[None]]
-
-
-@dataclass(slots=True)
-class Frame:
-    """One Kafka record on its way; `done` is called once its effect is in Redis."""
-
-    partition: int
-    offset: int
-    value: bytes
-    done: Callable[[], object]
-    reason: str | None = None
 
 
 class FrameHandler:
@@ -59,10 +49,12 @@ class FrameHandler:
         reject: Reject,
         metrics: StreamMetrics,
         wall_ms: Callable[[], int] = lambda: time.time_ns() // 1_000_000,
+        joins: Joins | None = None,
     ) -> None:
         """`wall_ms` names records' epochs and measures latency; `clock` is the time of fixes."""
         self._index, self._records, self._clock, self._settings = index, records, clock, settings
         self._reject, self._metrics, self._wall_ms = reject, metrics, wall_ms
+        self._joins = joins or Unjoined()
         self.partitions: dict[int, Partition] = {}
         #: Partitions that were assigned and are not loaded yet, with the ends of their logs; None when there are none.
         self.unassigned: Mapping[int, int] | None = {}
@@ -114,6 +106,7 @@ class FrameHandler:
             at.reject(frame.offset)
             return
         at.fold(frame.offset, pings)
+        self._joins.observe(at, pings)
         self._waiting_pings += len(pings)
         self._metrics.frames += 1
         self._age(pings)
@@ -123,6 +116,10 @@ class FrameHandler:
         if pings:
             received_ms = pings[0].received_at_ms
             self._metrics.unwritten.append((received_ms, len(pings)))
+
+    def wake(self) -> None:
+        """There is something to write that is no frame."""
+        self._wake.set()
 
     async def run(self) -> None:
         """Write what was accepted, for ever."""
@@ -143,6 +140,7 @@ class FrameHandler:
             for frame in frames:
                 if frame.reason is not None:
                     await publish(partial(self._reject, frame.partition, frame.offset, frame.value, frame.reason))
+            await self._redis.insist(self._joins.write)
             await self._write(writes)
             self._metrics.indexed(ages, self._wall_ms())
             for frame in frames:
@@ -187,6 +185,7 @@ class FrameHandler:
         log.warning("Redis lost a partition's record; writing everything again", extra={"partition": at.number})
         self._metrics.rewrites += 1
         at.rewrite(self._wall_ms())
+        self._joins.lost(at.number)
         return at.take_write(self._clock.now_ms(), self._settings.gone_after_ms)
 
     # --- partitions --------------------------------------------------------------------------------------------
@@ -201,6 +200,7 @@ class FrameHandler:
         self.unassigned = log_ends
         for partition in [number for number in self.partitions if number not in log_ends]:
             del self.partitions[partition]
+        self._joins.keep(log_ends)
         # Their frames are another worker's now, and must not be acknowledged by us.
         self._waiting = [frame for frame in self._waiting if frame.partition in log_ends]
         marks = await self._records.marks(log_ends)
@@ -245,6 +245,7 @@ class FrameHandler:
             if log_end is not None and at.next_offset > log_end:
                 self._restart_log(at)
             self.partitions[partition] = at
+            self._joins.load(partition)
             for frame in self._waiting:
                 # Frames folded into the state that is now thrown away; those applied by the other worker are skipped.
                 if frame.partition == partition:
@@ -265,6 +266,7 @@ class FrameHandler:
                 await self.assign(self.unassigned)
             async with self._writing:
                 await self._heal()
+                await self._joins.beat()
                 await self._sweep(self._clock.now_ms())
             self._redis.answered()
         except RedisError as error:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_left
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 
@@ -26,6 +27,8 @@ class Gauges:
     drivers: dict[str, int] = field(default_factory=dict)
     #: Kafka records not applied yet, by partition.
     lag: dict[int, int] = field(default_factory=dict)
+    #: Trips of this worker that have not ended.
+    trips: int = 0
 
 
 class StreamMetrics(Collector):
@@ -35,6 +38,8 @@ class StreamMetrics(Collector):
         self._topic = topic
         self.gauges: Callable[[], Gauges] = Gauges
         self.frames = self.frames_repeated = self.rewrites = self.evicted = 0
+        self.trip_events: Counter[str] = Counter()
+        self.zone_events: Counter[str] = Counter()
         #: (received_at_ms of its first ping, pings) of each frame that is folded and not yet written.
         self.unwritten: list[tuple[int, int]] = []
         self._age_counts = [0] * (len(AGE_BUCKETS_S) + 1)
@@ -87,6 +92,15 @@ class StreamMetrics(Collector):
             ("ride_drivers_evicted", "Drivers removed from the index because they were gone.", self.evicted),
         ):
             yield CounterMetricFamily(name, text, value=count)
+        yield GaugeMetricFamily("ride_trips", "Trips of this worker that have not ended.", value=gauges.trips)
+        for name, text, counts in (
+            ("ride_trip_events", "Trip events published to Kafka, by type.", self.trip_events),
+            ("geofence_events", "Zones entered, left and stayed in, by type.", self.zone_events),
+        ):
+            events = CounterMetricFamily(name, text, labels=["type"])
+            for type_, count in counts.items():
+                events.add_metric([type_], count)
+            yield events
         cumulative, buckets = 0, []
         for bound, count in zip((*map(str, AGE_BUCKETS_S), "+Inf"), self._age_counts, strict=True):
             cumulative += count

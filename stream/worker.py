@@ -23,14 +23,20 @@ from prometheus_client import REGISTRY
 from infra.clock import Clock
 from infra.health import Health
 from ingest.events import PINGS_TOPIC
-from stream.app import build_app, publish_rejected
+from ingest.ledger import Ledger
+from stream.app import build_app, publish, publish_rejected
 from stream.freshness import freshness_of
 from stream.handlers import FrameHandler
 from stream.index import DriverIndex
 from stream.metrics import Gauges, StreamMetrics
 from stream.records import PartitionRecords
 from stream.settings import StreamSettings
+from stream.trip_handler import TripHandler
+from stream.trip_index import TripIndex
+from stream.trips import TripRules
 from stream.watchdog import Watchdog
+from stream.zone_records import ZoneRecords
+from stream.zones import Zones
 
 log = logging.getLogger("stream")
 
@@ -58,21 +64,40 @@ class Worker:
     """Everything `python -m stream worker` runs."""
 
     def __init__(
-        self, settings: StreamSettings, client: redis.asyncio.Redis, clock: Clock, listener: socket.socket
+        self,
+        settings: StreamSettings,
+        client: redis.asyncio.Redis,
+        clock: Clock,
+        listener: socket.socket,
+        zones: Zones | None = None,
     ) -> None:
         """`listener` is bound: /livez, /readyz and /metrics are served on it."""
         self._settings, self._clock, self._listener = settings, clock, listener
         self.metrics = StreamMetrics(PINGS_TOPIC, REGISTRY)
         self.metrics.gauges = self._gauges
+        self._trips = TripHandler(
+            TripIndex(client, settings.trip_log_events),
+            ZoneRecords(client),
+            Ledger(client, settings.partitions),
+            clock,
+            _rules(settings),
+            settings.partitions,
+            zones,
+            lambda *record: publish(self._app, *record),
+            lambda *record: publish_rejected(self._app, *record),
+            self.metrics,
+            lambda: self._handler.wake(),
+        )
         self._handler = FrameHandler(
             DriverIndex(client),
             PartitionRecords(client),
             clock,
             settings,
-            lambda *record: publish_rejected(self._app, *record),
+            lambda *record: publish_rejected(self._app, PINGS_TOPIC, *record),
             self.metrics,
+            joins=self._trips,
         )
-        self._app: faust.App = build_app(settings, self._handler)
+        self._app: faust.App = build_app(settings, self._handler, self._trips)
         self._watchdog = Watchdog(settings.stall_after_s)
         self._stopping = False
 
@@ -89,6 +114,7 @@ class Worker:
             asyncio.create_task(told.wait(), name="signal"),
             asyncio.create_task(server.serve(sockets=[self._listener]), name="health server"),
             asyncio.create_task(self._handler.run(), name="writer"),
+            asyncio.create_task(self._trips.run(), name="trip publisher"),
             asyncio.create_task(self._beat(), name="beat"),
             asyncio.create_task(self._watch(), name="watchdog"),
             asyncio.create_task(self._consume(), name="consumer"),
@@ -191,4 +217,17 @@ class Worker:
                 freshness = freshness_of(place.fix.fix_time_ms, now_ms, settings)
                 if freshness in drivers:
                     drivers[freshness] += 1
-        return Gauges(dict(totals), drivers, self._lag())
+        trips = sum(joined.trips.active_count() for joined in self._trips.joined.values())
+        return Gauges(dict(totals), drivers, self._lag(), trips)
+
+
+def _rules(settings: StreamSettings) -> TripRules:
+    return TripRules(
+        settings.arrival_radius_m,
+        settings.departure_radius_m,
+        settings.detour_factor,
+        settings.default_speed_mps,
+        settings.max_speed_mps,
+        settings.trip_stale_after_ms,
+        settings.trip_kept_ms,
+    )

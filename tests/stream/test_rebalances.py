@@ -41,7 +41,7 @@ GIVES_UP = "frames were not written in the time of a rebalance"
 def consumer_of(rebalance_timeout_s: float, assign: Any = None) -> Any:
     """Faust's consumer as the worker has it, not connected to anything."""
     handler: Any = SimpleNamespace(assign=assign)
-    app = build_app(StreamSettings(rebalance_timeout_s=rebalance_timeout_s), handler)
+    app = build_app(StreamSettings(rebalance_timeout_s=rebalance_timeout_s), handler, SimpleNamespace())
     app.finalize()
     app.topics._acking_topics.add(PINGS_TOPIC)
     return app.consumer

@@ -1,0 +1,251 @@
+"""See trips into Redis before the frames they were joined with, and into Kafka after: in order, and each event once."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Iterable, Iterator
+from dataclasses import dataclass
+from functools import partial
+from typing import Protocol
+
+import msgspec
+from redis.exceptions import RedisError
+
+from infra.clock import Clock
+from ingest.events import TRIP_EVENTS_TOPIC, TRIP_UPDATES_TOPIC, ZONE_EVENTS_TOPIC, Ping, partition_of
+from ingest.ledger import Ledger
+from ingest.trips import Trip, TripRecordError, decode_trip
+from stream.joins import Joined
+from stream.metrics import StreamMetrics
+from stream.partitions import Partition
+from stream.patience import publish
+from stream.trip_index import TripIndex
+from stream.trips import PartitionTrips, TripRules
+from stream.updates import encode_trip_update
+from stream.zone_records import ZoneRecords
+from stream.zone_tracker import ZoneTracker, encode_zone_event
+from stream.zones import Zones
+
+log = logging.getLogger(__name__)
+
+#: A write finds out that the worker was behind, reads, and writes again: twice is a race, more is another worker's.
+WRITES_AT_ONCE = 3
+
+
+class Table(Protocol):
+    """Where trips are kept for the next worker: `trip_table.TripTable`."""
+
+    def values(self, partition: int) -> Iterator[bytes]: ...
+
+    async def save(self, partition: int, trip_id: str, value: bytes | None) -> None: ...
+
+
+#: Publishes a record and returns once Kafka has it: (topic, key, value, partition).
+Publish = Callable[[str, bytes, bytes, int], Awaitable[None]]
+#: Puts a record that is no trip aside: (topic, partition, offset, value, reason).
+Reject = Callable[[str, int, int, bytes, str], Awaitable[None]]
+
+
+@dataclass(slots=True, eq=False)
+class TripRecord:
+    """One Kafka record on its way; None for the trip of one that was put aside."""
+
+    partition: int
+    trip: Trip | None
+    done: Callable[[], object]
+
+
+class TripHandler:
+    """Takes trip records and folded frames, for the partitions that it was told are ours.
+
+    A record is done when its trip is in Redis, its events are in `trip.updates`, and it is in the trips table. Frames
+    wait for Redis only: what they changed is in the log there, from which the next worker takes it.
+    """
+
+    def __init__(
+        self,
+        index: TripIndex,
+        zone_records: ZoneRecords,
+        ledger: Ledger,
+        clock: Clock,
+        rules: TripRules,
+        partitions: int,
+        zones: Zones | None,
+        publish: Publish,
+        reject: Reject,
+        metrics: StreamMetrics,
+        wake: Callable[[], object],
+    ) -> None:
+        """`wake` is called when there is something to write; `write` is called then."""
+        self._index, self._zone_records, self._ledger, self._clock = index, zone_records, ledger, clock
+        self._rules, self._count, self._zones = rules, partitions, zones
+        self._publish, self._reject, self._metrics, self._wake = publish, reject, metrics, wake
+        self.joined: dict[int, Joined] = {}
+        self.table: Table | None = None
+        #: Records that wait for a write, and records that wait for Kafka after it.
+        self._unwritten: list[TripRecord] = []
+        self._unsaved: list[TripRecord] = []
+        self._news = asyncio.Event()
+
+    # --- partitions --------------------------------------------------------------------------------------------
+
+    def load(self, partition: int) -> None:
+        """Begin a partition as the table has it, whatever was in memory. Redis is asked at the next write."""
+        assert self.table is not None
+        trips = PartitionTrips(partition, self._count, self._rules)
+        for value in self.table.values(partition):
+            try:
+                trips.restore(value)
+            except msgspec.DecodeError:
+                log.error("a trip of the table is not of this version", extra={"partition": partition})
+        zones = None if self._zones is None else ZoneTracker(self._zones, self._rules.now_within_ms)
+        self.joined[partition] = joined = Joined(trips, zones)
+        for record in self._unsaved + self._unwritten:
+            # They will be done, so they must not be forgotten.
+            if record.partition == partition and record.trip is not None:
+                joined.take(record.trip, self._clock.now_ms())
+
+    def keep(self, partitions: Iterable[int]) -> None:
+        """These partitions are ours, and no others."""
+        ours = set(partitions)
+        for partition in [number for number in self.joined if number not in ours]:
+            del self.joined[partition]
+        # These are another worker's now, and must not be acknowledged by us.
+        self._unwritten = [record for record in self._unwritten if record.partition in ours]
+        self._unsaved = [record for record in self._unsaved if record.partition in ours]
+
+    def lost(self, partition: int) -> None:
+        """Redis was wiped: everything is to be written again."""
+        joined = self.joined.get(partition)
+        if joined is not None:
+            joined.trips.rewrite()
+            joined.given_back = False
+            self._wake()
+
+    # --- what comes in -----------------------------------------------------------------------------------------
+
+    async def accept(self, partition: int, offset: int, value: bytes, done: Callable[[], object]) -> None:
+        """Take one record of trip.events and let `done` be called when all of its effect is safe."""
+        trip = None
+        try:
+            trip = decode_trip(value)
+        except TripRecordError as error:
+            await publish(partial(self._reject, TRIP_EVENTS_TOPIC, partition, offset, value, str(error.args[0])))
+        if partition not in self.joined:
+            self.load(partition)
+        if trip is not None:
+            self.joined[partition].take(trip, self._clock.now_ms())
+        # Also one that was put aside: records must be done in their order.
+        self._unwritten.append(TripRecord(partition, trip, done))
+        self._wake()
+
+    def observe(self, at: Partition, pings: list[Ping]) -> None:
+        """A frame was folded into `at`."""
+        joined = self.joined.get(at.number)
+        if joined is not None:
+            joined.observe(at, pings, self._clock.now_ms(), self._metrics.zone_events)
+
+    # --- Redis -------------------------------------------------------------------------------------------------
+
+    async def write(self) -> None:
+        """Bring Redis up to everything that was taken before this call. Raises RedisError; then call it again."""
+        now_ms, count = self._clock.now_ms(), len(self._unwritten)
+        for _ in range(WRITES_AT_ONCE):
+            if not any([await self._write(joined, now_ms) for joined in list(self.joined.values())]):
+                break
+        written, self._unwritten = self._unwritten[:count], self._unwritten[count:]
+        self._unsaved += written
+        if written or any(_has_news(joined) for joined in self.joined.values()):
+            self._news.set()
+
+    async def _write(self, joined: Joined, now_ms: int) -> bool:
+        """One round; returns whether it wrote something."""
+        trips = joined.trips
+        if not joined.synced:
+            await self._sync_zones(joined)
+        unsynced = trips.unsynced()
+        if unsynced:
+            for trip_id, kept in (await self._index.load(unsynced)).items():
+                trips.adopt(trip_id, kept)
+        writes = trips.take_writes(now_ms)
+        if not writes:
+            return False
+        try:
+            replies = await self._index.apply(writes)
+        except BaseException:
+            trips.not_written(writes)
+            raise
+        for write, reply in zip(writes, replies, strict=True):
+            trips.written(write, reply)
+        return True
+
+    async def _sync_zones(self, joined: Joined) -> None:
+        if joined.zones is not None:
+            for driver_id, saved in (await self._zone_records.load(joined.trips.number)).items():
+                joined.zones.restore(driver_id, saved)
+        joined.synced = True
+
+    async def beat(self) -> None:
+        """Once a second: see that ingest's ledger has the trips, and that Redis has them. Raises RedisError."""
+        for partition, joined in list(self.joined.items()):
+            joined.trips.forget(self._clock.now_ms())
+            if await self._ledger.is_restored(partition):
+                if joined.given_back:
+                    continue
+            elif joined.given_back:
+                log.warning("Redis lost the trips of a partition; writing them again", extra={"partition": partition})
+                self.lost(partition)
+            await self._ledger.restore(
+                [trip for trip in joined.trips.trips() if partition_of(trip.driver_id, self._count) == partition]
+            )
+            await self._ledger.mark_restored(partition)
+            joined.given_back = True
+        self._news.set()
+
+    # --- Kafka -------------------------------------------------------------------------------------------------
+
+    async def run(self) -> None:
+        """Take what is in Redis to Kafka, for ever."""
+        while True:
+            await self._news.wait()
+            self._news.clear()
+            written = list(self._unsaved)
+            for partition, joined in list(self.joined.items()):
+                await self._persist(partition, joined)
+            saved = [record for record in written if record in self._unsaved]
+            self._unsaved = [record for record in self._unsaved if record not in saved]
+            for record in saved:
+                record.done()
+
+    async def _persist(self, partition: int, joined: Joined) -> None:
+        trips = joined.trips
+        published: dict[str, int] = {}
+        for trip_id, offset, event, trip in trips.unpublished():
+            to = partition_of(trip_id, self._count)
+            value = encode_trip_update(trip, offset, event)
+            await publish(partial(self._publish, TRIP_UPDATES_TOPIC, trip_id.encode(), value, to))
+            trips.published(trip_id, offset)
+            published[trip_id] = offset
+            self._metrics.trip_events[event.type] += 1
+        zone_events, joined.zone_events = joined.zone_events, []
+        for found in zone_events:
+            value = encode_zone_event(found, found.fix_time_ms)
+            await publish(partial(self._publish, ZONE_EVENTS_TOPIC, found.driver_id.encode(), value, partition))
+        for trip_id, saved in trips.take_saves(self._clock.now_ms()):
+            assert self.table is not None
+            await publish(partial(self.table.save, partition, trip_id, saved))
+        try:
+            # Should Redis not note it, the next worker publishes some of it once more.
+            await self._index.mark_published(published)
+            if joined.zones is not None:
+                joined.unsaved_zones |= joined.zones.changed()
+                zones = {driver_id: joined.zones.save(driver_id) for driver_id in joined.unsaved_zones}
+                await self._zone_records.save(partition, zones)
+                joined.unsaved_zones -= zones.keys()
+        except RedisError as error:
+            log.warning("Redis could not note what was published", extra={"error": str(error)})
+
+
+def _has_news(joined: Joined) -> bool:
+    return bool(joined.zone_events or joined.trips.has_news)
