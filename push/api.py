@@ -34,7 +34,7 @@ def build_api(
         raise ValueError("RIDESTREAM_PUBLIC_HTTP_URL must be an address like https://ride.example")
     access = Access(tokens, shares, TripIndex(client), wall_s)
     api = APIRouter()
-    api.include_router(build_reads(Reads(settings, clock, client, access)))
+    api.include_router(build_reads(Reads(settings, clock, client, access, wall_s)))
     api.include_router(build_sharing(Sharing(settings, access, shares, wall_s, partial(share_page, settings))))
     return api
 

@@ -22,11 +22,12 @@ LIVE, SUPERSEDED, IMPOSSIBLE_JUMP = "live", "superseded", "impossible_jump"
 
 
 class Rejection(msgspec.Struct, frozen=True, omit_defaults=True):
-    """A ping that ingest did not accept: its reason, and when it came (`age_ms` ago)."""
+    """A ping that ingest did not accept. `received_at_ms` is wall time, and `age_ms` how long ago that was."""
 
     reason: str
-    at_ms: int
+    received_at_ms: int
     age_ms: int
+    fix_time_ms: int | None = None
 
 
 class JudgedFix(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -87,7 +88,7 @@ def explain(
     sentence = _because(state, shown, live, now_ms, settings)
     if fixes and fixes[-1] is not live:
         sentence += _unbelieved(judged[-1], settings)
-    if rejections and (not fixes or rejections[0].at_ms > fixes[-1].received_at_ms):
+    if rejections and (not fixes or rejections[0].received_at_ms > fixes[-1].received_at_ms):
         sentence += (
             f"; {'since then' if fixes else 'what came'} was rejected, the last as {rejections[0].reason} "
             f"{_span(rejections[0].age_ms)} ago"

@@ -10,6 +10,7 @@ import msgspec
 from infra.problems import CONTENT_TYPE as PROBLEM_TYPE
 from push.explanations import Explanation
 from push.protocol import CarMessage
+from push.trip_answer import TripAnswer
 
 _REF: Final = "#/components/schemas/{name}"
 
@@ -78,7 +79,7 @@ class NewShare(msgspec.Struct):
     expires_at_ms: int
 
 
-SCHEMAS: Final = (Problem, Nearby, Track, Explanation, NewShare)
+SCHEMAS: Final = (Problem, Nearby, TripAnswer, Track, Explanation, NewShare)
 
 
 def answers(bodies: Mapping[str, str], status: int = 200) -> dict[int | str, dict[str, Any]]:
@@ -97,7 +98,15 @@ def problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
 
 
 def with_schemas(document: dict[str, Any]) -> dict[str, Any]:
-    """The document with the schemas that `answers` and `problems` refer to."""
+    """The document with the schemas that `answers` and `problems` refer to, and 422 as it is: a problem document."""
     _, components = msgspec.json.schema_components(SCHEMAS, ref_template=_REF)
-    document.setdefault("components", {}).setdefault("schemas", {}).update(components)
+    schemas = document.setdefault("components", {}).setdefault("schemas", {})
+    schemas.update(components)
+    for name in ("HTTPValidationError", "ValidationError"):
+        schemas.pop(name, None)
+    for path in document["paths"].values():
+        for operation in path.values():
+            answers = operation["responses"]
+            if "422" in answers:
+                answers["422"] = problems(422)[422]
     return document

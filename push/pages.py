@@ -63,7 +63,12 @@ def build_pages(settings: PushSettings, clock: Clock, health: Health, api: APIRo
     guests = Verifier(settings.jwt_key, settings.jwt_algorithm, "rider") if settings.guest_riders else None
 
     app = FastAPI(
-        title="ridestream push", version=release, openapi_url="/v1/openapi.json", docs_url=None, redoc_url=None
+        title="ridestream push",
+        version=release,
+        openapi_url="/v1/openapi.json",
+        docs_url=None,
+        redoc_url=None,
+        redirect_slashes=False,
     )
     app.add_middleware(GZipMiddleware, minimum_size=1_024, compresslevel=6)
     app.add_middleware(SecurityHeaders, settings=settings)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Annotated, Any, Final
 
 import msgspec
@@ -12,9 +12,10 @@ from fastapi import APIRouter, Path, Query, Request, Response
 
 from infra.clock import Clock
 from ingest.events import partition_of
+from ingest.rejections import rejections_of
 from ingest.schemas import ID_PATTERN
 from push.access import DISPATCH, Access, Credentials, Refusal
-from push.explanations import explain
+from push.explanations import Rejection, explain
 from push.glance import glance
 from push.nearby import Query as NearbyQuery
 from push.negotiation import choose, has_it, strong_tag, weak_tag
@@ -22,7 +23,9 @@ from push.openapi import answers, problems
 from push.protocol import encode_car
 from push.session import MAX_VEHICLE_TYPES, RIDER_SCOPE
 from push.settings import PushSettings
+from push.shares import SHARE
 from push.tracks import GEOJSON, GPX, track_geojson, track_gpx
+from push.trip_answer import trip_answer
 from stream.channels import cell_of, region_of
 from stream.index import DriverIndex
 from stream.positions import live_of
@@ -39,8 +42,17 @@ TripId = Annotated[str, Path(description="The trip's id.")]
 class Reads:
     """The handlers. Each raises Refusal, and redis.exceptions.RedisError when Redis does not answer."""
 
-    def __init__(self, settings: PushSettings, clock: Clock, client: redis.asyncio.Redis, access: Access) -> None:
+    def __init__(
+        self,
+        settings: PushSettings,
+        clock: Clock,
+        client: redis.asyncio.Redis,
+        access: Access,
+        wall_s: Callable[[], float],
+    ) -> None:
+        """`wall_s` is epoch seconds: when a rejected ping came is not a time of the recording that is replayed."""
         self._settings, self._clock, self._client, self._access = settings, clock, client, access
+        self._wall_s = wall_s
         self._drivers, self._records, self._trips = DriverIndex(client), PartitionRecords(client), TripIndex(client)
 
     async def nearby(
@@ -80,6 +92,16 @@ class Reads:
         )
         return _answer(request, body, JSON, _tag([(marker.car, marker.stale) for marker in markers]))
 
+    async def trip(self, request: Request, credentials: Credentials, trip_id: TripId) -> Response:
+        """The trip, its car, how fresh that is, and its log. A share token reads its own trip, redacted."""
+        principal = self._access.principal(credentials, RIDER_SCOPE, DISPATCH, SHARE)
+        _acceptable(request, [JSON])
+        snapshot = await self._access.trip(principal, trip_id)
+        shared = SHARE in principal.scopes
+        answer = trip_answer(snapshot, shared, self._clock.now_ms(), self._settings)
+        tag = _tag([snapshot.epoch, snapshot.seq, answer.freshness, shared])
+        return _answer(request, msgspec.json.encode(answer), JSON, tag)
+
     async def track(self, request: Request, credentials: Credentials, trip_id: TripId) -> Response:
         """Where the present driver has gone on the trip, as GeoJSON or GPX 1.1, as Accept says."""
         principal = self._access.principal(credentials, RIDER_SCOPE, DISPATCH)
@@ -105,9 +127,13 @@ class Reads:
         if fixes:
             live = live_of(fixes, settings.max_speed_mps)
             indexed = await self._drivers.car(region_of(cell_of(live.lat, live.lon)), driver_id)
-        now_ms = self._clock.now_ms()
-        told = explain(driver_id, partition, fixes, indexed, [], now_ms, settings)
-        tag = _tag([told.state, told.shown, fixes, [each.at_ms for each in told.rejections]])
+        wall_ms = int(self._wall_s() * 1_000)
+        rejections = [
+            Rejection(each.reason, each.received_at_ms, max(0, wall_ms - each.received_at_ms), each.fix_time_ms)
+            for each in await rejections_of(self._client, driver_id)
+        ]
+        told = explain(driver_id, partition, fixes, indexed, rejections, self._clock.now_ms(), settings)
+        tag = _tag([told.state, told.shown, fixes, [each.received_at_ms for each in rejections]])
         return _answer(request, msgspec.json.encode(told), JSON, tag)
 
 
@@ -119,6 +145,12 @@ def build_reads(reads: Reads) -> APIRouter:
         reads.nearby,
         summary="Cars near a place",
         responses=answers({JSON: "Nearby"}) | problems(401, 403, 406, 422, 503),
+    )
+    router.add_api_route(
+        "/v1/trips/{trip_id}",
+        reads.trip,
+        summary="A trip, its car and its log",
+        responses=answers({JSON: "TripAnswer"}) | problems(401, 403, 404, 406, 410, 503),
     )
     router.add_api_route(
         "/v1/trips/{trip_id}/track",

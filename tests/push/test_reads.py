@@ -1,0 +1,304 @@
+"""Reads over HTTP on a real Redis: nearby cars, trips, tracks, explanations, and what no cache may keep."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+from xml.etree import ElementTree
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from infra.local.engines import Engine
+from ingest.events import OFFLINE, Ping
+from ingest.rejections import RejectionLog
+from push.glance import glance
+from push.nearby import Query
+from stream.channels import Car, RegionSnapshot, region_of
+from stream.regions import RegionChange
+from stream.trip_channels import TrackFix
+from tests.oracle.distance import haversine_m
+from tests.push.city import MANHATTAN, PLACES, car, distance_m, towards
+from tests.push.read_api import NOW_MS, WALL_S, ReadApi, assert_problem, trip_of
+
+NEARBY = f"/v1/nearby?lat={MANHATTAN[0]}&lon={MANHATTAN[1]}"
+
+
+async def put_cars(api: ReadApi, *cars: Car) -> None:
+    changes: dict[int, RegionChange] = {}
+    for each in cars:
+        changes.setdefault(region_of(each.cell), RegionChange()).cars[each.driver_id] = each
+    await api.index.apply(changes, "", 0)
+
+
+def names(answer: Any) -> list[str]:
+    assert answer.status_code == 200, answer.text
+    return [each["driver_id"] for each in answer.json()["cars"]]
+
+
+async def test_the_cars_near_a_place_come_nearest_first_with_their_freshness(engine: Engine) -> None:
+    async with ReadApi(engine, stale_after_ms=30_000, gone_after_ms=120_000) as api:
+        await put_cars(
+            api,
+            car("far", NOW_MS - 1_000, towards(MANHATTAN, 90, 900), "TAXI"),
+            car("near", NOW_MS - 2_000, towards(MANHATTAN, 180, 100), "AUTO"),
+            car("stale", NOW_MS - 30_000, towards(MANHATTAN, 0, 500)),
+            car("gone", NOW_MS - 120_000, towards(MANHATTAN, 0, 10)),
+            car("beyond", NOW_MS, towards(MANHATTAN, 0, 1_100)),
+        )
+        answer = await api.get(f"{NEARBY}&radius_m=1000", api.token())
+        assert names(answer) == ["near", "stale", "far"]
+        body = answer.json()
+        assert (body["server_time_ms"], body["stale_after_ms"], body["gone_after_ms"]) == (NOW_MS, 30_000, 120_000)
+        assert [(each["age_ms"], each["freshness"]) for each in body["cars"]] == [
+            (2_000, "live"), (30_000, "stale"), (1_000, "live"),
+        ]  # fmt: skip
+        assert names(await api.get(f"{NEARBY}&radius_m=1000&limit=1", api.token())) == ["near"]
+        assert names(await api.get(f"{NEARBY}&radius_m=1000&vehicle_types=TAXI,TRUCK", api.token())) == ["far"]
+
+
+async def test_a_car_that_crosses_regions_is_where_its_newer_fix_is(engine: Engine) -> None:
+    """Between the write of the new region and that of the old one, both name it."""
+    here = MANHATTAN
+    there = next(
+        place
+        for metres in range(500, 20_000, 500)
+        if region_of(car("x", 0, place := towards(here, 45, metres)).cell) != region_of(car("x", 0, here).cell)
+    )
+    async with ReadApi(engine, max_radius_m=20_000) as api:
+        await put_cars(api, car("d-1", NOW_MS - 5_000, here))
+        await put_cars(api, car("d-1", NOW_MS - 1_000, there))
+        (found,) = (await api.get(f"{NEARBY}&radius_m=20000", api.token())).json()["cars"]
+        assert found["fix_time_ms"] == NOW_MS - 1_000
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.data())
+def test_one_look_finds_the_cars_that_measuring_every_car_finds(data: st.DataObject) -> None:
+    place = data.draw(st.sampled_from(PLACES))
+    radius_m = data.draw(st.sampled_from([1.0, 120.0, 800.0, 2_500.0]))
+    limit = data.draw(st.integers(1, 30))
+    rim = st.one_of(st.floats(0, 1.5), st.sampled_from([1.0, 1 - 1e-9, 1 + 1e-9]))
+    cars = [
+        car(f"d-{at}", NOW_MS - ago_ms, towards(place, bearing, far * radius_m), type_)
+        for at, (bearing, far, ago_ms, type_) in enumerate(
+            data.draw(
+                st.lists(
+                    st.tuples(
+                        st.floats(0, 360),
+                        rim,
+                        st.sampled_from([0, 29_999, 30_000, 119_999, 120_000]),
+                        st.sampled_from(["", "TAXI"]),
+                    ),
+                    max_size=40,
+                )
+            )
+        )
+    ]
+    types = data.draw(st.sampled_from([None, frozenset({"TAXI"})]))
+    snapshots: dict[int, list[Car]] = {}
+    for each in cars:
+        snapshots.setdefault(region_of(each.cell), []).append(each)
+    query = Query(*place, limit, radius_m, None, types)
+    found = glance(query, [RegionSnapshot(1, 1, named) for named in snapshots.values()], NOW_MS, 30_000, 120_000)
+    wanted = sorted(
+        (distance_m(place, (each.lat, each.lon)), each.driver_id)
+        for each in cars
+        if NOW_MS - each.fix_time_ms < 120_000 and (types is None or each.vehicle_type in types)
+    )
+    inside = [driver_id for far_m, driver_id in wanted if far_m <= radius_m]
+    assert [marker.driver_id for marker in found] == inside[:limit]
+    # And the oracle's own haversine agrees but for a hair at the rim.
+    for marker in found:
+        assert haversine_m(*place, marker.car.lat, marker.car.lon) <= radius_m * (1 + 1e-6) + 1e-3
+        assert marker.stale == (NOW_MS - marker.car.fix_time_ms >= 30_000)
+
+
+async def test_a_place_asked_for_badly_is_refused_and_not_repeated(engine: Engine) -> None:
+    bad = [
+        "lat=91&lon=-74.0&radius_m=10",
+        "lat=nan&lon=-74.0&radius_m=10",
+        "lat=40.7&lon=-74.0&radius_m=5001",
+        "lat=40.7&lon=-74.0&radius_m=0",
+        "lat=40.7&lon=-74.0&radius_m=inf",
+        "lat=40.7&lon=-74.0&radius_m=10&limit=0",
+        "lat=40.7&lon=-74.0&radius_m=10&limit=501",
+        "lat=40.7&lon=-74.0",
+        "lon=-74.0&radius_m=10",
+        "lat=40.7&lon=-74.0&radius_m=10&vehicle_types=" + ",".join(map(str, range(17))),
+    ]
+    async with ReadApi(engine) as api:
+        for query in bad:
+            assert_problem(await api.get(f"/v1/nearby?{query}", api.token()), 422)
+
+
+async def test_a_track_comes_as_geojson_or_gpx_as_the_client_likes(engine: Engine) -> None:
+    async with ReadApi(engine) as api:
+        fixes = [TrackFix(NOW_MS - 9_000 + 3_000 * at, *towards(MANHATTAN, 0, 40 * at)) for at in range(3)]
+        await api.put_trip(trip_of(), api.car(), fixes)
+        path, token = "/v1/trips/t-1/track", api.token()
+        answer = await api.get(path, token)
+        assert answer.headers["content-type"] == "application/geo+json"
+        feature = answer.json()
+        assert feature["geometry"]["coordinates"] == [[fix.lon, fix.lat] for fix in fixes]
+        assert feature["properties"]["coordTimes"][0] == "2023-11-14T22:13:11.000Z"
+        assert feature["properties"]["distance_m"] == pytest.approx(80, abs=0.1)
+        assert feature["properties"]["driver_id"] == "d-1"
+        gpx = await api.get(path, token, accept="application/geo+json;q=0.5, application/gpx+xml")
+        assert gpx.headers["content-type"] == "application/gpx+xml"
+        assert len(ElementTree.fromstring(gpx.content)[0].findall("{*}trkseg/{*}trkpt")) == 3
+        assert (await api.get(path, token, accept="application/json")).headers["content-type"] == "application/json"
+        assert_problem(await api.get(path, token, accept="text/html"), 406, "not-acceptable")
+
+
+@pytest.mark.parametrize("count", [0, 1])
+async def test_a_track_too_short_for_a_line_is_a_point_or_nowhere(engine: Engine, count: int) -> None:
+    async with ReadApi(engine) as api:
+        await api.put_trip(trip_of(), fixes=[TrackFix(NOW_MS, *MANHATTAN)] * count)
+        feature = (await api.get("/v1/trips/t-1/track", api.token())).json()
+        assert (feature["geometry"] and feature["geometry"]["type"]) == (None if count == 0 else "Point")
+        assert len(feature["properties"]["coordTimes"]) == count
+
+
+async def test_the_track_of_a_trip_that_has_ended_stays_its_riders(engine: Engine) -> None:
+    async with ReadApi(engine) as api:
+        await api.put_trip(trip_of(), api.car(), [TrackFix(NOW_MS - at, *MANHATTAN) for at in range(2)])
+        await api.put_trip(trip_of(state="COMPLETE"))
+        assert (await api.get("/v1/trips/t-1/track", api.token())).json()["geometry"]["type"] == "LineString"
+
+
+def pings(*agos_ms: int, **more: Any) -> list[Ping]:
+    return [Ping("d-1", NOW_MS - ago_ms, *MANHATTAN, NOW_MS - ago_ms + 40, **more) for ago_ms in agos_ms]
+
+
+async def test_dispatch_is_told_why_a_driver_is_shown_or_not(engine: Engine) -> None:
+    async with ReadApi(engine, partitions=7) as api:
+        token = api.token("ops", "dispatch")
+
+        async def told() -> dict[str, Any]:
+            answer = await api.get("/v1/drivers/d-1", token)
+            assert answer.status_code == 200, answer.text
+            body: dict[str, Any] = answer.json()
+            return body
+
+        assert (await told())["state"] == "unknown"
+        await api.put_driver(pings(9_000, 4_000))
+        shown = await told()
+        assert (shown["state"], shown["shown"], shown["fix"]["age_ms"]) == ("live", True, 4_000)
+        assert shown["fix"]["cell"] == f"{car('x', 0, MANHATTAN).cell:x}"
+        assert [each["verdict"] for each in shown["fixes"]] == ["live", "superseded"]
+        api.event.ms += 60_000
+        assert (await told())["state"] == "stale"
+        api.event.ms += 60_000
+        assert ((await told())["state"], (await told())["shown"]) == ("gone", False)
+        api.event.ms = NOW_MS
+        await api.client.flushall()
+        await api.put_driver(pings(4_000), indexed=False)
+        assert "index does not hold it" in (await told())["explanation"]
+        await api.client.flushall()
+        await api.put_driver(pings(4_000, vehicle_state=OFFLINE), indexed=False)
+        assert (await told())["state"] == "offline"
+        await api.client.flushall()
+        log = RejectionLog(api.client, lambda lost: None)
+        for ago_s in (9, 5):
+            log.note("d-1", int((WALL_S - ago_s) * 1_000), NOW_MS, "low_accuracy" if ago_s == 5 else "too_old")
+        await log.flush()
+        rejected = await told()
+        assert [(each["reason"], each["age_ms"]) for each in rejected["rejections"]] == [
+            ("low_accuracy", 5_000), ("too_old", 9_000),
+        ]  # fmt: skip
+        assert "the last as low_accuracy 5 s ago" in rejected["explanation"]
+        assert_problem(await api.get("/v1/drivers/a%20b", token), 422)
+        assert_problem(await api.get("/v1/drivers/" + "a" * 65, token), 422)
+
+
+async def test_what_has_not_changed_is_not_sent_again(engine: Engine) -> None:
+    async with ReadApi(engine, stale_after_ms=30_000) as api:
+        await put_cars(api, car("d-1", NOW_MS - 1_000, MANHATTAN))
+        await api.put_trip(trip_of(), api.car(), [TrackFix(NOW_MS, *MANHATTAN)])
+        await api.put_driver(pings(4_000))
+        token = api.token("ops", "dispatch")
+        for path in (f"{NEARBY}&radius_m=100", "/v1/trips/t-1", "/v1/trips/t-1/track", "/v1/drivers/d-1"):
+            first = await api.get(path, token)
+            tag = first.headers["etag"]
+            api.event.ms += 1_000  # the fixes are older, and say the same
+            again = await api.get(path, token, if_none_match=f'"other", {tag}')
+            assert (again.status_code, again.content, again.headers["etag"]) == (304, b"", tag), path
+            assert again.headers["cache-control"] == "no-store"
+            assert (await api.get(path, token, if_none_match='"other"')).status_code == 200
+        tags = [(await api.get(path, token)).headers["etag"] for path in (f"{NEARBY}&radius_m=100", "/v1/drivers/d-1")]
+        api.event.ms += 40_000  # stale: that is news
+        await put_cars(api)
+        assert tags != [
+            (await api.get(path, token)).headers["etag"] for path in (f"{NEARBY}&radius_m=100", "/v1/drivers/d-1")
+        ]
+
+
+async def test_geojson_and_gpx_of_one_track_have_different_tags(engine: Engine) -> None:
+    async with ReadApi(engine) as api:
+        await api.put_trip(trip_of(), fixes=[TrackFix(NOW_MS, *MANHATTAN)])
+        tag = (await api.get("/v1/trips/t-1/track", api.token())).headers["etag"]
+        assert tag.startswith('"')
+        answer = await api.get("/v1/trips/t-1/track", api.token(), accept="application/gpx+xml", if_none_match=tag)
+        assert answer.status_code == 200
+
+
+async def test_no_cache_keeps_anything_with_a_position_or_a_refusal(engine: Engine) -> None:
+    async with ReadApi(engine) as api:
+        await api.put_trip(trip_of(), api.car())
+        token = api.token("ops", "dispatch")
+        for path in (f"{NEARBY}&radius_m=100", "/v1/trips/t-1", "/v1/trips/t-1/track", "/v1/drivers/d-1"):
+            for bearer in (token, None, "nonsense", api.token(scopes="")):
+                answer = await api.get(path, bearer)
+                assert answer.headers["cache-control"] == "no-store"
+                if bearer == token:
+                    assert {"accept", "authorization"} <= {
+                        each.strip().lower() for each in answer.headers["vary"].split(",")
+                    }
+
+
+async def test_while_redis_is_away_the_answer_is_503_and_says_when_to_come_back(own_engine: Engine) -> None:
+    async with ReadApi(own_engine) as api:
+        token = api.token("ops", "dispatch")
+        paths = (f"{NEARBY}&radius_m=100", "/v1/trips/t-1", "/v1/trips/t-1/track", "/v1/drivers/d-1")
+        await api.get(paths[0], token)
+        await asyncio.to_thread(own_engine.process.kill)
+        for path in paths:
+            answer = await api.get(path, token)
+            assert_problem(answer, 503, "unavailable")
+            assert int(answer.headers["retry-after"]) > 0
+        assert_problem(await api.ask("POST", "/v1/trips/t-1/shares", token), 503)
+        assert_problem(await api.ask("DELETE", "/v1/trips/t-1/shares/s-1", token), 503)
+
+
+async def test_openapi_describes_every_read_and_how_it_fails(engine: Engine) -> None:
+    async with ReadApi(engine) as api:
+        document = (await api.get("/v1/openapi.json")).json()
+    paths = {
+        "/v1/nearby": "get",
+        "/v1/trips/{trip_id}": "get",
+        "/v1/trips/{trip_id}/track": "get",
+        "/v1/drivers/{driver_id}": "get",
+        "/v1/trips/{trip_id}/shares": "post",
+        "/v1/trips/{trip_id}/shares/{share_id}": "delete",
+    }
+    for path, method in paths.items():
+        operation = document["paths"][path][method]
+        assert operation["security"] == [{"bearer": []}]
+        assert {"401", "503"} <= set(operation["responses"])
+        for status, answer in operation["responses"].items():
+            if int(status) >= 400:
+                assert list(answer["content"]) == ["application/problem+json"], (path, status)
+    assert set(document["paths"]["/v1/trips/{trip_id}/track"]["get"]["responses"]["200"]["content"]) == {
+        "application/geo+json", "application/json", "application/gpx+xml",
+    }  # fmt: skip
+
+    def references(value: object) -> set[str]:
+        if isinstance(value, dict):
+            own = {value["$ref"]} if isinstance(value.get("$ref"), str) else set()
+            return own.union(*map(references, value.values()))
+        return set().union(*map(references, value)) if isinstance(value, list) else set()
+
+    schemas = {f"#/components/schemas/{name}" for name in document["components"]["schemas"]}
+    assert references(document) <= schemas
