@@ -211,6 +211,20 @@ def test_a_driver_who_stays_where_he_is_is_not_saved_with_every_fix() -> None:
     assert tracker.save("d") == saved
 
 
+def test_a_driver_who_came_back_from_the_border_is_saved_as_being_back() -> None:
+    tracker = ZoneTracker(ZONES, NOW_WITHIN_MS)
+    told([Fix(1_000, 0.0), Fix(2_000, 0.0), Fix(3_000, -900.0)], tracker)
+    tracker.changed()
+    told([Fix(4_000, 0.0)], tracker)
+    assert tracker.changed() == {"d"}
+    saved = tracker.save("d")
+    assert saved is not None
+    other = ZoneTracker(ZONES, NOW_WITHIN_MS)
+    other.restore("d", saved)
+    assert told([Fix(5_000, -900.0)], other) == []
+    assert told([Fix(6_000, -900.0)], other) == [("exit", "west", 6_000)]
+
+
 def test_a_driver_who_is_forgotten_begins_anew() -> None:
     tracker = ZoneTracker(ZONES, NOW_WITHIN_MS)
     told([Fix(1_000, 0.0), Fix(2_000, 0.0)], tracker)

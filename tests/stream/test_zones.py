@@ -116,6 +116,29 @@ def test_what_is_taken_for_the_whole_cell_holds_every_place_of_it(
     assert grown(cell_of(lat, lon)).covers(shapely.Point(lon, lat))
 
 
+@pytest.mark.parametrize(
+    "place",
+    [
+        *((90.0 - far_deg, lon) for far_deg in (0.0, 0.002, 0.004, 0.01, 0.1, 4.0) for lon in (-100.0, 0.0, 33.0)),
+        *((lat, 180.0) for lat in (-89.9, -60.0, -17.0, -16.99, -16.98, 0.0, 65.0, 65.001, 65.002, 84.0)),
+    ],
+)
+def test_a_cell_at_a_pole_or_across_the_antimeridian_is_held_as_a_whole(place: tuple[float, float]) -> None:
+    for cell in h3.grid_disk(cell_of(*place), 1):
+        centres = [h3.cell_to_latlng(child) for child in h3.cell_to_children(cell, 12)]
+        places = [shapely.Point(lon, lat) for lat, lon in centres if cell_of(lat, lon) == cell]
+        assert shapely.covers(grown(cell), places).all()
+
+
+def test_a_part_that_touches_a_cell_does_not_hide_the_part_that_holds_it() -> None:
+    cell = cell_of(40.75, -73.98)
+    whole = [list(each) for each in grown(cell).exterior.coords]
+    lon, lat = max(whole)
+    tip = [[lon, lat], [lon + 0.001, lat - 0.001], [lon + 0.001, lat + 0.001], [lon, lat]]
+    zones = Zones.parse(maps.collection(maps.feature("z", [whole], [tip])))
+    assert found(zones, *h3.cell_to_latlng(cell)) == {"z"}
+
+
 @pytest.mark.parametrize("place", [(87.0, 10.0), (89.999, -100.0), (-90.0, 0.0), (70.0, 179.999), (70.0, -179.999)])
 def test_a_zone_near_a_pole_or_the_antimeridian_is_exact(place: tuple[float, float]) -> None:
     lat, lon = place
@@ -191,14 +214,15 @@ def test_a_car_is_within_the_margin_up_to_so_many_metres(data: st.DataObject, ma
 
 
 def test_a_border_of_many_vertices_is_measured_all_around() -> None:
-    place = (40.75, -73.98)
-    zones = Zones.parse(maps.collection(maps.feature("z", [maps.star(place, [500.0] * 1_000)])))
-    for degrees in range(0, 360, 5):
-        for far_m, within in ((499.0, True), (529.5, True), (530.5, False)):
-            angle = math.radians(degrees)
-            assert (
-                zones.within_margin("z", *maps.off(place, far_m * math.sin(angle), far_m * math.cos(angle))) == within
-            )
+    place, edges = (40.75, -73.98), 50
+    zones = Zones.parse(maps.collection(maps.feature("z", [maps.star(place, [2_000.0] * edges)])))
+    middle_m = 2_000.0 * math.cos(math.pi / edges)
+    for edge in range(edges):
+        angle = math.tau * (edge + 0.5) / edges
+        for out_m, within in ((-1.0, True), (29.5, True), (30.5, False)):
+            far_m = middle_m + out_m
+            at = maps.off(place, far_m * math.sin(angle), far_m * math.cos(angle))
+            assert zones.within_margin("z", *at) == within
 
 
 def test_a_margin_of_nothing_ends_at_the_border() -> None:
