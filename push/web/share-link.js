@@ -3,6 +3,8 @@
 import { TokenNeeded } from "./tokens.js";
 
 const KEY = "ridestream.share-token";
+/** What a tab keeps of a link that has ended, so that a reload still says so. */
+const OVER = "over";
 const SHAPE = /^[\w-]+\.[\w-]+\.[\w-]+$/;
 
 /** The trip that a token says it is for. Nobody has checked it: it is only what to ask the server about. */
@@ -31,6 +33,7 @@ export class ShareLink {
       history.replaceState(null, "", location.pathname);
     }
     const token = given || sessionStorage.getItem(KEY) || "";
+    this.over = token === OVER;
     this.#token = SHAPE.test(token) ? token : null;
     this.tripId = this.#token && tripOf(this.#token);
     // Another link opened in this tab changes the fragment only, and loads nothing: begin anew with it.
@@ -48,6 +51,6 @@ export class ShareLink {
 
   discard() {
     this.#token = null;
-    sessionStorage.removeItem(KEY);
+    sessionStorage.setItem(KEY, OVER);
   }
 }

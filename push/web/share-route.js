@@ -9,13 +9,15 @@ const GREY = "#8296a8";
 const CASING = "#0b1824";
 const BEFORE_BOARDING = new Set(["NEW", "ENROUTE_TO_PICKUP", "ARRIVED_AT_PICKUP"]);
 
+const NOWHERE = new Way("");
+
 /** Stops that are still to come: [{key, kind, text, name, lat, lon}], in order. */
 export function stopsAhead(trip) {
   if (!trip) return [];
   const stops = [];
   if (trip.pickup && BEFORE_BOARDING.has(trip.state)) stops.push({ key: "pickup", kind: "pickup", text: "", ...trip.pickup, label: "Pickup" });
   (trip.waypoints ?? []).forEach((place, index) => {
-    if (index < (trip.next_waypoint ?? 0)) return;
+    if (!place || index < (trip.next_waypoint ?? 0)) return;
     stops.push({ key: `waypoint:${index}`, kind: "waypoint", text: String(index + 1), ...place, label: `Stop ${index + 1}` });
   });
   if (trip.dropoff) stops.push({ key: "dropoff", kind: "dropoff", text: "", ...trip.dropoff, label: "Destination" });
@@ -54,21 +56,22 @@ export const RouteLayer = Overlay.extend({
     const route = this._wayOf("route", trip.route ?? "");
     const onRoute = boarded || trip.state === "ARRIVED_AT_PICKUP";
     if (!onRoute) lines.push(this._leg(approach, place, stops.slice(0, 1)));
-    if (onRoute) lines.push(this._leg(route, place, stops));
+    if (onRoute) lines.push(this._leg(route, place, stops, boarded));
     else if (route.points.length) lines.push({ points: route.points, style: "later" });
     else lines.push({ points: stops.map(({ lat, lon }) => worldOf(lat, lon)), style: "guess" });
     return lines.filter(({ points }) => points.length > 1);
   },
 
-  _leg(way, place, stops) {
+  _leg(way, place, stops, hidden = false) {
     if (!way.points.length) {
       const points = stops.map(({ lat, lon }) => worldOf(lat, lon));
       return { points: place ? [place, ...points] : points, style: "guess" };
     }
-    if (!place) return { points: way.points, style: "later" };
-    const ahead = way.ahead(...place);
-    // Off the way the car will take another one, which nobody knows.
-    return ahead ? { points: ahead, style: "now" } : { points: way.points, style: "later" };
+    const ahead = place && way.ahead(...place);
+    if (ahead) return { points: ahead, style: "now" };
+    // Off the way the car will take another one, which nobody knows; and where the way began is nobody's business any
+    // more once the rider is on board.
+    return hidden ? this._leg(NOWHERE, place, stops) : { points: way.points, style: "later" };
   },
 
   paint(context, { scale, min }, now) {

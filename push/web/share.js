@@ -143,21 +143,24 @@ $("retry").addEventListener("click", () => connection.retry());
 
 let finished = false;
 /** No place is left: not on the map, not in the page, not in the tab. */
-function finish([title, text]) {
+function finish(end) {
   if (finished) return;
   finished = true;
   clearTimeout(askAgain);
   trip.end("over");
   fleet.clear();
   stops.show(null);
-  link.discard();
+  if (end === OVER) link.discard();
   connection.leave();
   map.stop();
+  // A zoom on its way would arrive at the trip after all.
+  if (map._animatingZoom) map._onZoomTransitionEnd();
+  map.keyboard.disable();
   neutral();
   carLayer.frame(performance.now());
   route.remove();
   carLayer.remove();
-  sheet.over(title, text);
+  sheet.over(...end);
 }
 
 // ---- time ----------------------------------------------------------------------------------------------------
@@ -200,7 +203,7 @@ function frame(now) {
 requestAnimationFrame(frame);
 
 if (link.tripId) connection.retry();
-else finish(INCOMPLETE);
+else finish(link.over ? OVER : INCOMPLETE);
 
 /** Read-only view for tests and the curious console. It holds no token, and after the end no place. */
 window.ridestream = Object.freeze({
