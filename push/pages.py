@@ -46,7 +46,7 @@ OPENING_RADIUS_M = 3_000.0
 HOST = re.compile(r"^(\[[0-9a-fA-F:.]+\]|[A-Za-z0-9.-]{1,253})(:\d{1,5})?$")
 #: Redis is back within a second or two of a failover; those who wait must not all come back at once.
 RETRY_AFTER_S = 2
-_SLUGS = {403: "forbidden", 404: "not-found", 405: "method-not-allowed", 422: "bad-request"}
+_SLUGS = {403: "forbidden", 404: "not-found", 405: "method-not-allowed", 422: "invalid-request", 500: "internal"}
 
 
 def build_pages(settings: PushSettings, clock: Clock, health: Health, api: APIRouter | None = None) -> FastAPI:
@@ -226,7 +226,7 @@ async def _on_redis_away(_request: Request, error: Exception) -> Response:
 
 async def _on_bad_request(_request: Request, error: Exception) -> Response:
     assert isinstance(error, RequestValidationError)
-    errors = [{"name": str(item["loc"][-1]), "detail": str(item["msg"])} for item in error.errors()]
+    errors = [{"loc": ".".join(map(str, item["loc"])), "detail": str(item["msg"])} for item in error.errors()]
     return _problem(422, "a parameter is missing or out of range", errors)
 
 

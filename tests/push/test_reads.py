@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import re
+from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
 
@@ -13,15 +15,21 @@ from hypothesis import strategies as st
 from infra.local.engines import Engine
 from ingest.events import OFFLINE, Ping
 from ingest.rejections import RejectionLog
+from ingest.trips import BEFORE_BOARDING, ENDED, STATES
+from push.explanations import Explanation, Rejection
 from push.glance import glance
 from push.nearby import Query
+from push.openapi import Nearby, NewShare
+from push.trip_answer import TripAnswer
 from stream.channels import Car, RegionSnapshot, region_of
 from stream.regions import RegionChange
-from stream.trip_channels import TrackFix
+from stream.trip_channels import TrackFix, TripWrite
 from tests.oracle.distance import haversine_m
 from tests.push.city import MANHATTAN, PLACES, car, distance_m, towards
-from tests.push.read_api import NOW_MS, WALL_S, ReadApi, assert_problem, trip_of
+from tests.push.read_api import DROPOFF, NOW_MS, PICKUP, WALL_S, ReadApi, assert_problem, trip_of
 
+ROOT = Path(__file__).resolve().parents[2]
+PAGE = (ROOT / "docs" / "wire" / "reads.md").read_text()
 NEARBY = f"/v1/nearby?lat={MANHATTAN[0]}&lon={MANHATTAN[1]}"
 
 
@@ -302,3 +310,78 @@ async def test_openapi_describes_every_read_and_how_it_fails(engine: Engine) -> 
 
     schemas = {f"#/components/schemas/{name}" for name in document["components"]["schemas"]}
     assert references(document) <= schemas
+
+
+async def test_a_rider_reads_its_trip_as_a_subscription_would_begin(engine: Engine) -> None:
+    async with ReadApi(engine, trip_stale_after_ms=15_000, trip_lost_after_ms=60_000) as api:
+        await api.put_trip(trip_of(), api.car(ago_ms=2_000, leg="pickup", remaining_m=812.34, eta_s=95.0))
+        body = (await api.get("/v1/trips/t-1", api.token())).json()
+        snapshot = await api.trips.snapshot("t-1")
+        assert snapshot is not None
+        assert (body["epoch"], body["offset"], body["server_time_ms"]) == (str(snapshot.epoch), 2, NOW_MS)
+        assert [event["event_id"] for event in body["events"]] == ["v1", "v2"]
+        assert (body["trip"]["state"], body["trip"]["rider_id"]) == ("ENROUTE_TO_PICKUP", "rider-1")
+        assert (body["car"]["lat"], body["car"]["lon"]) == MANHATTAN
+        assert (body["progress"]["leg"], body["progress"]["remaining_m"]) == ("pickup", 812.3)
+        assert body["progress"]["eta_ms"] == NOW_MS - 2_000 + 95_000
+        seen = []
+        for age_ms in (2_000, 14_999, 15_000, 59_999, 60_000):
+            api.event.ms = NOW_MS - 2_000 + age_ms
+            now = (await api.get("/v1/trips/t-1", api.token())).json()
+            assert (now["age_ms"], now["car"]["age_ms"], now["car"]["freshness"]) == (age_ms, age_ms, now["freshness"])
+            seen.append(now["freshness"])
+        assert seen == ["live", "live", "stale", "stale", "lost"]
+
+
+async def test_a_trip_without_a_car_has_no_position_and_no_age(engine: Engine) -> None:
+    async with ReadApi(engine) as api:
+        await api.put_trip(trip_of())
+        body = (await api.get("/v1/trips/t-1", api.token())).json()
+        assert body["freshness"] == "none"
+        assert not {"car", "age_ms", "progress"} & set(body)
+
+
+async def test_the_position_is_hidden_once_the_trip_has_ended_whatever_redis_holds(engine: Engine) -> None:
+    async with ReadApi(engine) as api:
+        trip = trip_of(state="COMPLETE")
+        await api.trips.apply([TripWrite(trip, True, api.car(), False, trip.history)])
+        for token in (api.token(), api.token("ops", "dispatch")):
+            body = (await api.get("/v1/trips/t-1", token)).json()
+            assert (body["trip"]["state"], body["freshness"]) == ("COMPLETE", "none")
+            assert not {"car", "age_ms", "progress"} & set(body)
+
+
+@pytest.mark.parametrize("state", [each for each in STATES if each not in ENDED])
+async def test_the_holder_of_a_link_never_sees_who_and_after_boarding_not_whence(engine: Engine, state: str) -> None:
+    async with ReadApi(engine) as api:
+        await api.put_trip(trip_of(state=state), api.car(leg="dropoff"))
+        body = (await api.get("/v1/trips/t-1", (await api.share())["token"])).json()
+        told = str(body)
+        assert body["car"]["driver_id"] == "d-1"
+        assert "rider-1" not in told
+        assert "Home Street" not in told
+        assert "Airport" not in told
+        assert (str(PICKUP.lat) in told) == (state in BEFORE_BOARDING)
+        assert str(DROPOFF.lat) in told
+
+
+async def test_the_rider_and_the_holder_of_a_link_are_never_given_each_others_tag(engine: Engine) -> None:
+    async with ReadApi(engine) as api:
+        await api.put_trip(trip_of(), api.car())
+        tag = (await api.get("/v1/trips/t-1", api.token())).headers["etag"]
+        token = (await api.share())["token"]
+        assert (await api.get("/v1/trips/t-1", token, if_none_match=tag)).status_code == 200
+
+
+def test_the_page_names_every_read_every_member_and_every_refusal() -> None:
+    for path in ("nearby", "trips/{trip_id}", "trips/{trip_id}/track", "drivers/{driver_id}", "trips/{trip_id}/shares"):
+        assert f"/v1/{path}" in PAGE
+    for struct in (Explanation, TripAnswer, Nearby, NewShare, Rejection):
+        for member in struct.__struct_fields__:
+            assert f'"{member}"' in PAGE or f"`{member}`" in PAGE, member
+    sources = "".join((ROOT / "push" / f"{name}.py").read_text() for name in ("access", "reads", "sharing", "pages"))
+    raised = set(re.findall(r'(?:Refusal\(|_problem\()\s*(\d{3}),\s*"([\w-]+)"', sources)) | {("503", "unavailable")}
+    assert len(raised) > 8
+    assert raised <= {(status, slug) for slug, status in re.findall(r"`/problems/([\w-]+)` \| (\d{3})", PAGE)}
+    for name in set(re.findall(r"RIDESTREAM_\w+", PAGE)):
+        assert name in (ROOT / "docs" / "configuration.md").read_text()
