@@ -123,6 +123,29 @@ def test_one_look_finds_the_cars_that_measuring_every_car_finds(data: st.DataObj
         assert marker.stale == (NOW_MS - marker.car.fix_time_ms >= 30_000)
 
 
+async def test_at_the_rim_and_across_regions_the_answer_is_that_of_measuring_every_car(engine: Engine) -> None:
+    """On a real Redis: cars a millimetre inside and outside of the circle, all around it, in several regions."""
+    async with ReadApi(engine) as api:
+        radius_m = 4_000.0
+        cars = [
+            car(f"d-{bearing}{side}", NOW_MS - 1_000, towards(MANHATTAN, bearing, radius_m + off_m))
+            for bearing in range(0, 360, 5)
+            for side, off_m in (("in", -0.001), ("out", 0.001), ("near", -radius_m * bearing / 361))
+        ]
+        assert len({region_of(each.cell) for each in cars}) > 1
+        await put_cars(api, *cars)
+        wanted = sorted(
+            (haversine_m(*MANHATTAN, each.lat, each.lon), each.driver_id)
+            for each in cars
+            if haversine_m(*MANHATTAN, each.lat, each.lon) <= radius_m
+        )
+        answer = await api.get(f"{NEARBY}&radius_m=4000", api.token())
+        assert set(names(answer)) == {driver_id for _, driver_id in wanted}
+        distances_m = [haversine_m(*MANHATTAN, each["lat"], each["lon"]) for each in answer.json()["cars"]]
+        assert distances_m == pytest.approx(sorted(distances_m), abs=1e-6)
+        assert len(names(await api.get(f"{NEARBY}&radius_m=4000&limit=50", api.token()))) == 50
+
+
 async def test_a_place_asked_for_badly_is_refused_and_not_repeated(engine: Engine) -> None:
     bad = [
         "lat=91&lon=-74.0&radius_m=10",
