@@ -17,6 +17,9 @@ from stream.recent import RecentPings
 from stream.trips import PartitionTrips
 from stream.zone_tracker import ZoneEvent, ZoneTracker
 
+#: A driver silent for a day is forgotten by the partition too (RIDESTREAM_FORGET_AFTER_MS). Event time.
+ZONES_KEPT_MS = 24 * 3_600_000
+
 
 class Joins(Protocol):
     """Hears of every frame, and writes what it made of it before the frame's positions are written."""
@@ -57,28 +60,73 @@ class Unjoined:
 
 
 @dataclass(slots=True)
+class ZoneNews:
+    """Zone events of drivers without a trip, to be published, and drivers' zones, to be saved after that."""
+
+    events: list[ZoneEvent] = field(default_factory=list)
+    saves: dict[str, bytes | None] = field(default_factory=dict)
+
+    def __bool__(self) -> bool:
+        return bool(self.events or self.saves)
+
+    def add(self, later: ZoneNews) -> None:
+        self.events += later.events
+        self.saves |= later.saves
+
+
+@dataclass(slots=True)
 class Joined:
     """What joins the pings of one partition. `zones` is None where no zones are set.
 
-    `zone_events` are those of drivers without a trip, to be published, and `unsaved_zones` the drivers whose zones are
-    to be saved. `synced` is False until Redis was asked what it keeps of the partition's zones, and `given_back` until
-    ingest's ledger is known to have all of its trips.
+    `found` are zone events of drivers without a trip. Those of trips are in the trips' logs; so that no driver's zones
+    are saved before them, both are put `aside` before a write of the trips, and are `ready` for Kafka after it.
+    `synced` is False until Redis was asked what it keeps of the partition's zones, and `given_back` until ingest's
+    ledger is known to have all of its trips.
     """
 
     trips: PartitionTrips
     zones: ZoneTracker | None
     recent: RecentPings = field(default_factory=RecentPings)
-    zone_events: list[ZoneEvent] = field(default_factory=list)
-    unsaved_zones: set[str] = field(default_factory=set)
+    found: list[ZoneEvent] = field(default_factory=list)
+    aside: ZoneNews = field(default_factory=ZoneNews)
+    ready: ZoneNews = field(default_factory=ZoneNews)
     synced: bool = False
     given_back: bool = False
+
+    @property
+    def has_news(self) -> bool:
+        """Whether Kafka is to be told something, or something is to be saved."""
+        return self.trips.has_news or bool(self.ready)
+
+    def before_write(self) -> None:
+        """A write of the trips begins."""
+        if self.zones is not None:
+            zones = self.zones
+            self.aside.add(ZoneNews(self.found, {driver_id: zones.save(driver_id) for driver_id in zones.changed()}))
+            self.found = []
+
+    def after_write(self) -> None:
+        """It has succeeded."""
+        self.ready.add(self.aside)
+        self.aside = ZoneNews()
+
+    def take_ready(self) -> ZoneNews:
+        """What is ready; it is the caller's now."""
+        ready, self.ready = self.ready, ZoneNews()
+        return ready
+
+    def forget(self, now_ms: int) -> None:
+        """Drop the trips that ended long ago, and the zones of drivers who are long silent."""
+        self.trips.forget(now_ms)
+        if self.zones is not None:
+            self.zones.forget_before(now_ms - ZONES_KEPT_MS)
 
     def take(self, trip: Trip, now_ms: int) -> None:
         """A record of trip.events."""
         self.trips.take(trip, self.recent.of(trip.driver_id), now_ms)
 
-    def observe(self, at: Partition, pings: Sequence[Ping], now_ms: int, found: Counter[str]) -> None:
-        """The pings of a frame that `at` has just folded. Zone events are counted in `found`, by type."""
+    def observe(self, at: Partition, pings: Sequence[Ping], now_ms: int, counts: Counter[str]) -> None:
+        """The pings of a frame that `at` has just folded. Zone events are counted in `counts`, by type."""
         self.recent.add(pings)
         asked = self.trips.drivers
         if not asked and self.zones is None:
@@ -93,6 +141,6 @@ class Joined:
             return
         for driver_id in {ping.driver_id for ping in pings}:
             for event in self.zones.observe(driver_id, at.drivers[driver_id].live, now_ms):
-                found[event.type] += 1
+                counts[event.type] += 1
                 if not self.trips.zone_event(driver_id, event.type, event.zone_id, event.fix_time_ms):
-                    self.zone_events.append(event)
+                    self.found.append(event)

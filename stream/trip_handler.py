@@ -150,13 +150,20 @@ class TripHandler:
 
     async def write(self) -> None:
         """Bring Redis up to everything that was taken before this call. Raises RedisError; then call it again."""
-        now_ms, count = self._clock.now_ms(), len(self._unwritten)
+        now_ms, taken = self._clock.now_ms(), list(self._unwritten)
+        writing = list(self.joined.values())
+        for joined in writing:
+            joined.before_write()
         for _ in range(WRITES_AT_ONCE):
-            if not any([await self._write(joined, now_ms) for joined in list(self.joined.values())]):
+            if not any([await self._write(joined, now_ms) for joined in writing]):
                 break
-        written, self._unwritten = self._unwritten[:count], self._unwritten[count:]
+        for joined in writing:
+            joined.after_write()
+        # Some may be another worker's by now.
+        written = [record for record in taken if record in self._unwritten]
+        self._unwritten = [record for record in self._unwritten if record not in written]
         self._unsaved += written
-        if written or any(_has_news(joined) for joined in self.joined.values()):
+        if written or any(joined.has_news for joined in writing):
             self._news.set()
 
     async def _write(self, joined: Joined, now_ms: int) -> bool:
@@ -189,7 +196,7 @@ class TripHandler:
     async def beat(self) -> None:
         """Once a second: see that ingest's ledger has the trips, and that Redis has them. Raises RedisError."""
         for partition, joined in list(self.joined.items()):
-            joined.trips.forget(self._clock.now_ms())
+            joined.forget(self._clock.now_ms())
             if await self._ledger.is_restored(partition):
                 if joined.given_back:
                     continue
@@ -228,8 +235,8 @@ class TripHandler:
             trips.published(trip_id, offset)
             published[trip_id] = offset
             self._metrics.trip_events[event.type] += 1
-        zone_events, joined.zone_events = joined.zone_events, []
-        for found in zone_events:
+        zone_news = joined.take_ready()
+        for found in zone_news.events:
             value = encode_zone_event(found, found.fix_time_ms)
             await publish(partial(self._publish, ZONE_EVENTS_TOPIC, found.driver_id.encode(), value, partition))
         for trip_id, saved in trips.take_saves(self._clock.now_ms()):
@@ -238,14 +245,8 @@ class TripHandler:
         try:
             # Should Redis not note it, the next worker publishes some of it once more.
             await self._index.mark_published(published)
-            if joined.zones is not None:
-                joined.unsaved_zones |= joined.zones.changed()
-                zones = {driver_id: joined.zones.save(driver_id) for driver_id in joined.unsaved_zones}
-                await self._zone_records.save(partition, zones)
-                joined.unsaved_zones -= zones.keys()
+            if zone_news.saves:
+                await self._zone_records.save(partition, zone_news.saves)
         except RedisError as error:
             log.warning("Redis could not note what was published", extra={"error": str(error)})
-
-
-def _has_news(joined: Joined) -> bool:
-    return bool(joined.zone_events or joined.trips.has_news)
+            joined.ready.saves = zone_news.saves | joined.ready.saves

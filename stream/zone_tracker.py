@@ -13,6 +13,8 @@ from stream.zones import Zones
 
 #: How event ids name the types.
 _VERBS: Final = {ZONE_ENTERED: "enter", ZONE_EXITED: "exit", ZONE_DWELLED: "dwell"}
+#: Forgetting goes through all drivers, ~1 ms for 10,000: a few minutes later than they may be is soon enough.
+FORGET_EVERY_MS: Final = 300_000
 #: Before every fix.
 _NEVER: Final = -(1 << 62)
 
@@ -86,6 +88,7 @@ class ZoneTracker:
         #: Only of drivers who are in a zone, or may be.
         self._present: dict[str, _Presence] = {}
         self._changed: set[str] = set()
+        self._forget_from_ms = _NEVER
 
     def observe(self, driver_id: str, live: Ping, now_ms: int) -> list[ZoneEvent]:
         """What the driver's live fix tells, read at `now_ms`: at most one event of each type and zone, in order.
@@ -197,3 +200,11 @@ class ZoneTracker:
         self._newest.pop(driver_id, None)
         if self._present.pop(driver_id, None) is not None:
             self._changed.add(driver_id)
+
+    def forget_before(self, fix_time_ms: int) -> None:
+        """Forget drivers whose last fix was before this. Looked for when the oldest may be, not at every call."""
+        if fix_time_ms < self._forget_from_ms:
+            return
+        for driver_id in [one for one, newest_ms in self._newest.items() if newest_ms < fix_time_ms]:
+            self.forget(driver_id)
+        self._forget_from_ms = min(self._newest.values(), default=fix_time_ms) + FORGET_EVERY_MS
