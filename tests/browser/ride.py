@@ -20,6 +20,7 @@ import redis.asyncio
 
 from infra.local.engines import VALKEY, Engine
 from infra.local.services import PUSH, Service, free_ports
+from ingest.polylines import encode_polyline
 from ingest.trips import CREATED, ENROUTE_TO_PICKUP, NEW, STATE_CHANGED, Place, Trip, TripEvent, next_stop
 from push.settings import PushSettings
 from push.shares import Share, Shares, share_key
@@ -34,21 +35,6 @@ LOST_AFTER_MS = 6_000
 APPROACH = [(40.7400, -73.9864), (40.7440, -73.9835), (40.7527, -73.9772)]
 ROUTE = [(40.7527, -73.9772), (40.7620, -73.9704), (40.7794, -73.9577)]
 Point = tuple[float, float]
-
-
-def encode_polyline(points: list[Point]) -> str:
-    """Google's format, 5 decimals; the opposite of what the page reads."""
-    text, before = "", (0, 0)
-    for lat, lon in points:
-        here = round(lat * 1e5), round(lon * 1e5)
-        for delta in (here[0] - before[0], here[1] - before[1]):
-            value = ~(delta << 1) if delta < 0 else delta << 1
-            while value >= 32:
-                text += chr((32 | (value & 31)) + 63)
-                value >>= 5
-            text += chr(value + 63)
-        before = here
-    return text
 
 
 def along(points: list[Point], metres: float) -> tuple[float, float, float]:

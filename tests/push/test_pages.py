@@ -40,11 +40,15 @@ def assert_problem(response: httpx.Response, status: int) -> dict[str, object]:
     return body
 
 
-async def test_the_page_and_all_it_names_are_served_by_us() -> None:
+@pytest.mark.parametrize(("path", "name"), [("/", "map"), ("/share", "share")])
+async def test_a_page_and_all_it_names_are_served_by_us(path: str, name: str) -> None:
     async with client() as http:
-        page = (await http.get("/")).text
+        page = (await http.get(path)).text
         named = re.findall(r'(?:src|href)="([^"#]+)"', page)
-        assert {"/web/map.js", "/web/map.css", "/leaflet/leaflet.js", "/leaflet/leaflet.css"} <= set(named)
+        assert {f"/web/{name}.js", f"/web/{name}.css", "/leaflet/leaflet.js", "/leaflet/leaflet.css"} <= set(named)
+        assert not re.search(r"<style|\sstyle=|\son\w+=|<script(?![^>]*\ssrc=)", page), (
+            "the policy allows no inline code"
+        )
         modules = [path.name for path in WEB.glob("*.js")]
         for path in [*named, *(f"/web/{name}" for name in modules)]:
             assert (await http.get(path)).status_code == 200, path
@@ -96,7 +100,7 @@ async def test_another_base_map_can_be_given_and_a_bad_one_is_named(tmp_path: Pa
 
 async def test_every_answer_allows_only_own_scripts_and_the_own_socket() -> None:
     async with client(push_port=9001) as http:
-        for path in ("/", "/v1/map-config", "/nowhere", "/livez"):
+        for path in ("/", "/share", "/v1/map-config", "/nowhere", "/livez"):
             headers = (await http.get(path)).headers
             policy = dict(part.strip().split(" ", 1) for part in headers["content-security-policy"].split(";"))
             assert policy["default-src"] == "'none'"
