@@ -1,17 +1,18 @@
-"""Keeps the mirror true to Redis: one connection of sharded pub/sub, and a re-read wherever something was missed.
+"""Keeps a mirror true to Redis: one connection of sharded pub/sub, and a re-read wherever something was missed.
 
-A region is joined before it is read, so no delta falls between: join, read, apply what came meanwhile. Whenever a
-channel is (re)joined, a delta is missing, or the index turns out to be further than the mirror, the region is read
-again. While Redis is away the mirror keeps what it has, and cars turn stale and gone by their age.
+What is mirrored by its keys, regions or trips, is written and published in one step, with (epoch, seq). A key is joined
+before it is read, so no delta falls between: join, read, apply what came meanwhile. Whenever a channel is (re)joined,
+a delta is missing, or the index turns out to be further than the mirror, the key is read again. While Redis is away
+the mirror keeps what it has, and cars turn stale and gone by their age.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from contextlib import suppress
-from typing import Final
+from typing import Final, Generic, TypeVar
 
 import redis.asyncio
 from redis.asyncio.retry import Retry
@@ -19,11 +20,10 @@ from redis.backoff import NoBackoff
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import RedisError
 
+from push.copies import Channels, Copies, Index
 from push.metrics import FeedMetrics
-from push.mirror import Mirror, Outcome
+from push.mirror import Outcome
 from push.shards import Shards
-from stream.channels import channel_of, region_of_channel, unpack_delta
-from stream.index import DriverIndex
 
 log = logging.getLogger(__name__)
 
@@ -36,7 +36,7 @@ CONFIRM_S: Final = 3.0
 BACKOFF_S: Final = (0.05, 0.1, 0.25, 0.5, 1.0)
 #: Redis answers in less than a millisecond; one that takes longer than this is away.
 AWAY_AFTER_S: Final = 3.0
-#: Reads of regions under way at once: a reconnection re-reads all, and one node must not crowd out the workers.
+#: Reads under way at once: a reconnection re-reads all, and one node must not crowd out the workers.
 READS_AT_ONCE: Final = 8
 
 
@@ -47,26 +47,33 @@ def redis_client(url: str) -> redis.asyncio.Redis:
     )
 
 
-class Feed:
-    """`watch` and `unwatch` say which regions are looked at; `run` does the rest until it is cancelled."""
+Key = TypeVar("Key", bound=Hashable)
+Delta = TypeVar("Delta")
+Snapshot = TypeVar("Snapshot")
+
+
+class Feed(Generic[Key, Delta, Snapshot]):
+    """`watch` and `unwatch` say which keys are looked at; `run` does the rest until it is cancelled."""
 
     def __init__(
         self,
         client: redis.asyncio.Redis,
-        mirror: Mirror,
+        mirror: Copies[Key, Delta, Snapshot],
+        index: Index[Key, Snapshot],
+        channels: Channels[Key, Delta],
         wake: Callable[[], bool],
         unwatched_for_s: float,
         metrics: FeedMetrics,
         check_s: float = CHECK_S,
     ) -> None:
         """`wake` is called whenever the mirror may have something to settle; it returns whether that has to wait."""
-        self._client, self._mirror, self._wake = client, mirror, wake
-        self._index = DriverIndex(client)
+        self._client, self._mirror, self._index, self._wake = client, mirror, index, wake
+        self._channel_of, self._key_of, self._unpack = channels
         self._unwatched_for_s, self._check_s, self._metrics = unwatched_for_s, check_s, metrics
-        self._wanted: dict[int, float | None] = {}  # region -> when it may be dropped
-        self._joined: set[int] = set()  # regions whose channel the present connection was asked for
-        self._reading: dict[int, asyncio.Task[None]] = {}
-        self._again: set[int] = set()
+        self._wanted: dict[Key, float | None] = {}  # key -> when it may be dropped
+        self._joined: set[Key] = set()  # keys whose channel the present connection was asked for
+        self._reading: dict[Key, asyncio.Task[None]] = {}
+        self._again: set[Key] = set()
         self._shards: Shards | None = None
         self._deltas = 0  # since they were last counted
         self._reads = asyncio.Semaphore(READS_AT_ONCE)
@@ -78,11 +85,11 @@ class Feed:
         """None while Redis answers, else what is wrong, in words for an operator."""
         return self._away
 
-    def watch(self, region: int) -> None:
-        """Somebody looks at the region."""
-        if region not in self._wanted:
-            self._mirror.expect(region)
-        self._wanted[region] = None
+    def watch(self, key: Key) -> None:
+        """Somebody looks at the key."""
+        if key not in self._wanted:
+            self._mirror.expect(key)
+        self._wanted[key] = None
         self._news.set()
 
     def catch_up(self) -> None:
@@ -90,10 +97,13 @@ class Feed:
         if self._shards is not None:
             self._shards.resume()
 
-    def unwatch(self, region: int) -> None:
+    def unwatch(self, key: Key) -> None:
         """Nobody looks at it for now; it is dropped later, because riders come and go."""
-        if region in self._wanted:
-            self._wanted[region] = asyncio.get_running_loop().time() + self._unwatched_for_s
+        if key in self._wanted:
+            self._wanted[key] = asyncio.get_running_loop().time() + self._kept_for_s(key)
+
+    def _kept_for_s(self, _key: Key) -> float:
+        return self._unwatched_for_s
 
     async def run(self) -> None:
         failures = 0
@@ -120,10 +130,10 @@ class Feed:
         self._joined.clear()
         self._news.set()
         await self._client.ping()
-        shards = await Shards.open(self._client, self._take, lambda channel: self._read(region_of_channel(channel)))
+        shards = await Shards.open(self._client, self._take, lambda channel: self._read(self._key_of(channel)))
         parts: list[asyncio.Task[None]] = []
         try:
-            _heed_cancellation()
+            heed_cancellation()
             self._shards = shards
             if self._away is not None:
                 log.info("Redis answers")
@@ -144,115 +154,115 @@ class Feed:
         while True:
             await self._news.wait()
             self._news.clear()
-            fresh = [region for region in self._wanted if region not in self._joined]
+            fresh = [key for key in self._wanted if key not in self._joined]
             if fresh:
                 self._joined.update(fresh)
-                shards.join(map(channel_of, fresh))
+                shards.join(map(self._channel_of, fresh))
                 shards.resume()
 
     def _take(self, channel: bytes, payload: bytes) -> bool:
-        region = region_of_channel(channel)
+        key = self._key_of(channel)
         try:
-            outcome = self._mirror.apply_delta(region, unpack_delta(payload))
+            outcome = self._mirror.apply_delta(key, self._unpack(payload))
         except ValueError:
-            log.error("a delta could not be read; is a worker of another version running?")
+            log.error("a change could not be read; is a worker of another version running?")
             outcome = Outcome.GAP
         self._deltas += 1
         if outcome is Outcome.APPLIED:
             return self._wake()
         if outcome is Outcome.GAP:
             self._metrics.gaps.inc()
-            self._read(region)
+            self._read(key)
         return False
 
-    def _read(self, region: int) -> None:
-        """Read the region, or once more after the read that is under way."""
-        if region in self._reading:
-            self._again.add(region)
-        elif region in self._wanted:
-            self._reading[region] = asyncio.create_task(self._read_until_whole(region))
+    def _read(self, key: Key) -> None:
+        """Read the key, or once more after the read that is under way."""
+        if key in self._reading:
+            self._again.add(key)
+        elif key in self._wanted:
+            self._reading[key] = asyncio.create_task(self._read_until_whole(key))
 
-    async def _read_until_whole(self, region: int) -> None:
+    async def _read_until_whole(self, key: Key) -> None:
         try:
             for pause_s in BACKOFF_S:
-                self._again.discard(region)
+                self._again.discard(key)
                 async with self._reads:
-                    if region not in self._wanted:
+                    if key not in self._wanted:
                         return
                     # What was buffered before the read is asked for is in what it returns.
-                    self._mirror.expect(region)
-                    snapshot = await self._index.snapshot(region)
-                    _heed_cancellation()
+                    self._mirror.expect(key)
+                    snapshot = await self._index.snapshot(key)
+                    heed_cancellation()
                 self._metrics.reads.inc()
-                if region not in self._wanted:
+                if key not in self._wanted:
                     return
-                outcome = self._mirror.apply_snapshot(region, snapshot)
+                outcome = self._mirror.apply_snapshot(key, snapshot)
                 self._wake()
                 if outcome is Outcome.UNCONFIRMED:
-                    asyncio.get_running_loop().call_later(CONFIRM_S, self._read, region)
+                    asyncio.get_running_loop().call_later(CONFIRM_S, self._read, key)
                 if outcome is Outcome.GAP:
                     self._metrics.gaps.inc()
-                elif region not in self._again:
+                elif key not in self._again:
                     return
                 await asyncio.sleep(pause_s)
         except (RedisError, OSError, ValueError) as error:
             # The next check, or the next connection, reads it.
-            log.warning("a region could not be read: %s", error)
+            log.warning("%s could not be read: %s", self._metrics.kind, error)
         finally:
-            del self._reading[region]
+            del self._reading[key]
 
     async def _check(self, shards: Shards) -> None:
         """Drop what nobody looks at, and find what was missed without anyone noticing."""
-        missed_before: set[int] = set()
+        missed_before: set[Key] = set()
         while True:
             await asyncio.sleep(self._check_s)
             self._drop_unwatched(shards)
             self._metrics.deltas.inc(self._deltas)
             self._deltas = 0
             missed = await self._missed()
-            _heed_cancellation()
-            for region in missed:
+            heed_cancellation()
+            for key in missed:
                 self._metrics.gaps.inc()
-                self._read(region)
+                self._read(key)
             if missed & missed_before:
                 raise RedisConnectionError("published changes do not arrive")
             missed_before = missed
-            for region in self._joined:
-                if self._mirror.position_of(region) is None:
-                    self._read(region)
+            for key in self._joined:
+                if self._mirror.position_of(key) is None:
+                    self._read(key)
 
-    async def _missed(self) -> set[int]:
+    async def _missed(self) -> set[Key]:
         """Regions whose copy is not what the index says, and does not become so in a moment."""
-        before = {region: self._mirror.position_of(region) for region in self._joined}
-        copied = {region: position for region, position in before.items() if position is not None}
+        before = {key: self._mirror.position_of(key) for key in self._joined}
+        copied = {key: position for key, position in before.items() if position is not None}
         if not copied:
             await self._client.ping()
             return set()
         index = await self._index.positions_of(copied)
-        if all(self._mirror.position_of(region) == index[region] for region in copied):
+        if all(self._mirror.position_of(key) == index[key] for key in copied):
             return set()
         await asyncio.sleep(ON_ITS_WAY_S)
         missed = set()
-        for region, (epoch, seq) in index.items():
-            position = self._mirror.position_of(region)
-            went_back = epoch == copied[region][0] and seq < copied[region][1]
+        for key, (epoch, seq) in index.items():
+            position = self._mirror.position_of(key)
+            went_back = epoch == copied[key][0] and seq < copied[key][1]
             if position is not None and (position[0] != epoch or position[1] < seq or went_back):
-                missed.add(region)
+                missed.add(key)
         return missed
 
     def _drop_unwatched(self, shards: Shards) -> None:
         now_s = asyncio.get_running_loop().time()
-        idle = [region for region, until_s in self._wanted.items() if until_s is not None and until_s <= now_s]
-        for region in idle:
-            del self._wanted[region]
-            self._joined.discard(region)
-            self._mirror.drop(region)
+        idle = [key for key, until_s in self._wanted.items() if until_s is not None and until_s <= now_s]
+        for key in idle:
+            del self._wanted[key]
+            self._joined.discard(key)
+            self._mirror.drop(key)
         if idle:
             self._wake()
-            shards.leave(map(channel_of, idle))
+            shards.leave(map(self._channel_of, idle))
 
 
-def _heed_cancellation() -> None:
+def heed_cancellation() -> None:
     """Call it after each exchange with Redis: redis-py sends inside `asyncio.wait_for`, which swallows a cancellation
     that comes together with its result (Python 3.11; fixed in 3.12). A task that goes on then never ends."""
     task = asyncio.current_task()

@@ -10,13 +10,15 @@ WORK_BUCKETS_S = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.
 
 
 class FeedMetrics:
-    """The mirror's side."""
+    """A mirror's side. `kind` is what is mirrored: `region` or `trip`."""
 
-    def __init__(self, registry: CollectorRegistry = REGISTRY) -> None:
-        self.deltas = Counter("push_region_deltas_total", "Region deltas received.", registry=registry)
-        self.reads = Counter("push_region_reads_total", "Regions read from the index.", registry=registry)
-        self.gaps = Counter("push_region_gaps_total", "Times a region's delta was missing.", registry=registry)
-        self.reconnects = Counter("push_redis_losses_total", "Times Redis went away.", registry=registry)
+    def __init__(self, registry: CollectorRegistry = REGISTRY, kind: str = "region") -> None:
+        self.kind = kind
+        self.deltas = Counter(f"push_{kind}_deltas_total", f"Changes of a {kind} received.", registry=registry)
+        self.reads = Counter(f"push_{kind}_reads_total", f"Times a {kind} was read from Redis.", registry=registry)
+        self.gaps = Counter(f"push_{kind}_gaps_total", f"Times a change of a {kind} was missing.", registry=registry)
+        losses = "push_redis_losses_total" if kind == "region" else f"push_{kind}_redis_losses_total"
+        self.reconnects = Counter(losses, f"Times the {kind} feed lost Redis.", registry=registry)
 
 
 class RiderMetrics:
@@ -28,6 +30,15 @@ class RiderMetrics:
         self.queries = Gauge("push_standing_queries", "Distinct standing queries.", registry=registry)
         self.drivers = Gauge("push_mirrored_drivers", "Drivers the mirror knows.", registry=registry)
         self.messages = Counter("ws_messages_sent_total", "Messages sent, by type.", ["type"], registry=registry)
+        self.trips = Gauge("ws_trip_subscriptions", "Trip subscriptions of all riders.", registry=registry)
+        self.watched = Gauge("push_mirrored_trips", "Trips the mirror knows.", registry=registry)
+        self.trip_events = Counter("ws_trip_events_sent_total", "Trip events sent.", registry=registry)
+        self.resumes = Counter(
+            "ws_resumes_total", "Trips that were watched before, by how they went on.", ["mode"], registry=registry
+        )
+        self.steps = Counter(
+            "ws_ladder_steps_total", "Riders who came to a step of the slow ladder.", ["step"], registry=registry
+        )
         self.positions = Counter("ws_positions_sent_total", "Car positions sent.", registry=registry)
         self.conflated = Counter(
             "ws_positions_conflated_total", "Car positions that a newer one replaced before they were sent.",

@@ -30,11 +30,16 @@ MAX_WAITING: Final = 64
 
 
 class Message(NamedTuple):
-    """A message ready to be sent, how many positions it carries, and its type for the counters."""
+    """A message ready to be sent, how many positions and trip events it carries, and its type for the counters.
+
+    `resumed` is how a trip that was watched before went on: `replay` or `snapshot`.
+    """
 
     payload: bytes
     positions: int
     type: str
+    events: int = 0
+    resumed: str = ""
 
 
 def bodies(markers: Iterable[Marker], now_ms: int) -> list[bytes]:
@@ -140,8 +145,14 @@ class Outbox:
             enter = [shown[driver_id] for driver_id in after if driver_id not in before]
             self._add(Batch(enter, [], [driver_id for driver_id in before if driver_id not in after]))
 
-    def take(self, now_ms: int) -> Message | None:
-        """The next message as of `now_ms` (event time of the last settlement), or None when nothing is owed."""
+    def take(self, now_ms: int, budget: int | None = None) -> Message | None:
+        """The next message as of `now_ms` (event time of the last settlement), or None when nothing is owed.
+
+        With a `budget` the message names only as many cars as have room in so many bytes, the nearest ones first in a
+        snapshot, and at least one; the others are still owed.
+        """
+        if budget is not None:
+            return self._take_part(now_ms, budget)
         shown = self.standing.shown
         if self._snapshot_due:
             return self._snapshot(now_ms)
@@ -169,3 +180,44 @@ class Outbox:
         shown = self.standing.shown
         cars = bodies([shown[driver_id] for driver_id in self.standing.view], now_ms)
         return Message(join_snapshot(self._quoted_sub, self.seq, now_ms, cars), len(cars), "snapshot")
+
+    def _take_part(self, now_ms: int, budget: int) -> Message | None:
+        standing = self.standing
+        shown = standing.shown
+        if self._snapshot_due:
+            self._snapshot_due = False
+            nearest = sorted(standing.view, key=lambda driver_id: standing.distance_m(shown[driver_id].car))
+            self._pending = dict.fromkeys(nearest, ENTER)
+            cars = bodies([shown[driver_id] for driver_id in self._part(now_ms, budget)], now_ms)
+            self.seq += 1
+            return Message(join_snapshot(self._quoted_sub, self.seq, now_ms, cars), len(cars), "snapshot")
+        if self._batch is not None and len(tail_of(self._batch, now_ms)) <= budget:
+            return self.take(now_ms)
+        self._unshare()
+        part = self._part(now_ms, budget)
+        if not part:
+            return None
+        self.seq += 1
+        batch = Batch(
+            [shown[driver_id] for driver_id, owed in part.items() if owed == ENTER],
+            [shown[driver_id] for driver_id, owed in part.items() if owed == MOVE],
+            [driver_id for driver_id, owed in part.items() if owed == LEAVE],
+        )
+        return Message(
+            join_update(self._quoted_sub, self.seq, now_ms, tail_of(batch, now_ms)), batch.positions, "update"
+        )
+
+    def _part(self, now_ms: int, budget: int) -> dict[str, int]:
+        """Take from what is owed, in the order in which it came to be, until the budget is spent."""
+        pending, shown = self._pending or {}, self.standing.shown
+        part: dict[str, int] = {}
+        for driver_id, owed in pending.items():
+            if budget <= 0:
+                break
+            part[driver_id] = owed
+            budget -= len(driver_id) if owed == LEAVE else len(bodies([shown[driver_id]], now_ms)[0])
+        for driver_id in part:
+            del pending[driver_id]
+        if not pending:
+            self._pending = None
+        return part

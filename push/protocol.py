@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from typing import Final
+from collections.abc import Collection, Iterable, Mapping
+from typing import Annotated, Final
 
 import msgspec
 
@@ -24,11 +24,12 @@ BAD_REQUEST: Final = 4501
 NEVER_AUTHENTICATED: Final = 4502
 FORBIDDEN: Final = 4503
 TOO_MANY_CONNECTIONS: Final = 4504
+SHARE_ENDED: Final = 4506
 
 CLOSE_REASONS: Final[Mapping[int, str]] = {
     DRAINING: "draining: this server is leaving, reconnect with jitter",
     TOKEN_EXPIRED: "token expired: reconnect with a fresh token",
-    SLOW_CONSUMER: "slow consumer: nothing was read for too long, reconnect",
+    SLOW_CONSUMER: "slow consumer: nothing was read for too long, reconnect",  # or `resume <epoch>/<offset>`
     NO_PONG: "no pong: the connection looked dead, reconnect",
     RATE_LIMITED: "rate limited: too many messages, reconnect later",
     BAD_TOKEN: "bad token: get a valid token before reconnecting",
@@ -36,10 +37,19 @@ CLOSE_REASONS: Final[Mapping[int, str]] = {
     NEVER_AUTHENTICATED: "never authenticated: send auth first",
     FORBIDDEN: "forbidden: the token lacks the scope",
     TOO_MANY_CONNECTIONS: "too many connections: close another first",
+    SHARE_ENDED: "share ended: the trip is over, or the link was revoked or has expired",
 }
 
 LIVE: Final = "live"
 STALE: Final = "stale"
+
+NEARBY: Final = "nearby"
+TRIP: Final = "trip"
+#: The members of a `subscribe` that a channel must have, and those that are another's.
+_MEMBERS: Final[Mapping[str, tuple[Collection[str], Collection[str]]]] = {
+    NEARBY: (("lat", "lon"), ("trip_id", "recover")),
+    TRIP: (("trip_id",), ("lat", "lon", "radius_m", "rings", "limit", "vehicle_types")),
+}
 
 
 class Auth(msgspec.Struct, tag_field="type", tag="auth", forbid_unknown_fields=True):
@@ -49,21 +59,34 @@ class Auth(msgspec.Struct, tag_field="type", tag="auth", forbid_unknown_fields=T
     id: str | None = None
 
 
-class Subscribe(msgspec.Struct, tag_field="type", tag="subscribe", forbid_unknown_fields=True):
-    """Watch the cars near a place: within `radius_m`, or within `rings` H3 rings of resolution 9 around its cell.
+class Recover(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Up to where a client knows the events of a trip: what it last heard in a message about it."""
 
-    `sub` is the client's own name for the subscription and comes back on every message about it. Exactly one of
-    `radius_m` and `rings` is given. `limit` keeps the nearest so many. `vehicle_types` keeps only those categories.
+    epoch: str
+    offset: Annotated[int, msgspec.Meta(ge=0)]
+
+
+class Subscribe(msgspec.Struct, tag_field="type", tag="subscribe", forbid_unknown_fields=True):
+    """Watch the cars near a place (`channel` is `nearby`), or a trip (`trip`).
+
+    `sub` is the client's own name for the subscription and comes back on every message about it.
+
+    Nearby: `lat` and `lon`, and exactly one of `radius_m` and `rings` (H3 rings of resolution 9 around the place's
+    cell). `limit` keeps the nearest so many. `vehicle_types` keeps only those categories.
+
+    Trip: `trip_id`, and `recover` to go on where an earlier connection ended.
     """
 
     sub: str
-    lat: float
-    lon: float
+    lat: float | None = None
+    lon: float | None = None
     radius_m: float | None = None
     rings: int | None = None
     limit: int | None = None
     vehicle_types: list[str] | None = None
-    channel: str = "nearby"
+    trip_id: str | None = None
+    recover: Recover | None = None
+    channel: str = NEARBY
     id: str | None = None
 
 
@@ -107,6 +130,14 @@ def decode_client(text: str | bytes) -> ClientMessage:
         raise ProtocolError(str(error)) from None
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         raise ProtocolError("not JSON in UTF-8; send one JSON object with a `type`") from None
+    if isinstance(message, Subscribe) and message.channel in _MEMBERS:
+        needed, foreign = _MEMBERS[message.channel]
+        for name in needed:
+            if getattr(message, name) is None:
+                raise ProtocolError(f"Object missing required field `{name}`")
+        for name in foreign:
+            if getattr(message, name) is not None:
+                raise ProtocolError(f"Object contains field `{name}`, which the channel {message.channel} has not")
     return message
 
 

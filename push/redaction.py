@@ -64,17 +64,29 @@ def share_progress(car: TripCar, trip: Trip) -> ProgressMessage:
     return replace(message, route_m=UNSET) if has_boarded(trip) else message
 
 
+def shows_way(trip: Trip, car: TripCar | None) -> bool:
+    """Whether there is a way to show: all of it before boarding, then what is ahead once it is known where that is."""
+    return bool(trip.route) and (not has_boarded(trip) or _along_m(trip, car) is not None)
+
+
+def _along_m(trip: Trip, car: TripCar | None) -> float | None:
+    """How far along `route` the car is."""
+    if car is None or car.off_route or car.assignment != trip.assignment:
+        return None
+    # Otherwise the fix is from the way to the pickup, which is another line.
+    return car.route_m if car.leg == DROPOFF or car.leg.startswith(WAYPOINT_PREFIX) else None
+
+
 def route_ahead(trip: Trip, car: TripCar | None) -> str:
     """The part of `route` that is ahead of the car; "" while nobody knows where on it the car is."""
-    if car is None or car.route_m is None or car.off_route or car.assignment != trip.assignment:
+    along_m = _along_m(trip, car)
+    if along_m is None:
         return ""
-    if car.leg != DROPOFF and not car.leg.startswith(WAYPOINT_PREFIX):
-        return ""  # that fix was on its way to the pickup
     try:
         points = decode_polyline(trip.route)
     except ValueError:
         return ""
-    cut_m, at_m = car.route_m + _MARGIN_M, 0.0
+    cut_m, at_m = along_m + _MARGIN_M, 0.0
     for at, (begin, end) in enumerate(pairwise(points)):
         length_m = h3.great_circle_distance(begin, end, unit="m")
         if at_m + length_m > cut_m:

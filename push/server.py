@@ -21,21 +21,24 @@ from websockets.http11 import Request, Response
 
 from infra.clock import Clock
 from infra.identity import Principal
+from push.actions import Action, Close, Look, Pong, Send, Unwatch, Watch, WatchTrip, Welcome, close
 from push.handshake import allowed_origins, refusal, select_subprotocol, token_of
+from push.ladder import Step
 from push.metrics import RiderMetrics
 from push.mirror import Mirror
 from push.protocol import CLOSE_REASONS, DRAINING, TOO_MANY_CONNECTIONS, encode_server
-from push.rider import Rider, RiderConnection
-from push.session import Action, Close, Limits, Look, Pong, Send, Session, Unwatch, Watch, Welcome, close
+from push.rider import CLOSE_WITHIN_S, Rider, RiderConnection
+from push.session import Limits, Session
 from push.settings import PushSettings
+from push.share_guard import GoodLinks, ShareGuard
 from push.subscriptions import Regions, Subscriptions
+from push.trip_mirror import TripMirror
+from push.trip_watch import Trips
 
 #: A client's message is a few hundred bytes, the longest is a token.
 MAX_MESSAGE_BYTES: Final = 4_096
 #: The default backlog of 100 makes a burst of riders wait for TCP's 1 s retransmission (measured: 10x fewer a second).
 BACKLOG: Final = 4_096
-#: A close frame that cannot be written, or is not answered, within this is followed by a reset.
-CLOSE_WITHIN_S: Final = 2.0
 #: Riders are looked at once a second, an eighth of them at a time.
 WHEEL_SLOTS: Final = 8
 WHEEL_TURN_S: Final = 1.0
@@ -45,7 +48,7 @@ _COMMON_CODES: Final = frozenset({1000, 1001, 1002, 1003, 1006, 1007, 1009, 1011
 
 
 class PushServer:
-    """Serves riders from a mirror. `start`, then `drain` to leave. Create it with the event loop running."""
+    """Serves riders from two mirrors. `start`, then `drain` to leave. Create it with the event loop running."""
 
     def __init__(
         self,
@@ -53,12 +56,16 @@ class PushServer:
         clock: Clock,
         verify: Callable[[str, float], Principal],
         mirror: Mirror,
+        trips: TripMirror,
+        good_links: GoodLinks,
         metrics: RiderMetrics,
         rng: random.Random,
     ) -> None:
         self._settings, self._clock, self._verify = settings, clock, verify
         self._metrics, self._rng = metrics, rng
-        self._subscriptions = Subscriptions(settings, clock, mirror, metrics)
+        self._subscriptions = Subscriptions(settings, clock, mirror, trips, metrics, self._close)
+        self._guard = ShareGuard(good_links, self._subscriptions.trips, self._subscriptions.owe)
+        self._thresholds = settings.thresholds
         self._limits = Limits(
             settings.max_radius_m,
             settings.max_rings,
@@ -71,16 +78,16 @@ class PushServer:
         self._arrivals = 0
         self._by_subject: Counter[str] = Counter()
         self._closings: set[asyncio.Task[None]] = set()
-        self._turning: asyncio.Task[None] | None = None
+        self._tasks: list[asyncio.Task[None]] = []
         self._server: Server | None = None
         #: Call it whenever the mirror may have something to settle.
         self.wake = self._subscriptions.wake
         self.draining = False
 
-    async def start(self, regions: Regions, listening: socket.socket) -> None:
+    async def start(self, regions: Regions, trips: Trips, listening: socket.socket) -> None:
         """Serve riders on a bound socket (see `rider.listen`)."""
         settings = self._settings
-        self._subscriptions.follow(regions)
+        self._subscriptions.follow(regions, trips)
         self._server = await serve(
             self._ride,
             sock=listening,
@@ -98,7 +105,7 @@ class PushServer:
             write_limit=(settings.write_limit_bytes - 1, settings.write_limit_bytes // 4),
             create_connection=RiderConnection,
         )
-        self._turning = asyncio.create_task(self._turn_wheel())
+        self._tasks = [asyncio.create_task(part) for part in (self._turn_wheel(), self._guard.run())]
 
     async def drain(self) -> None:
         """Stop accepting, tell every rider, and close them one by one over `drain_s`."""
@@ -127,8 +134,8 @@ class PushServer:
     async def stop(self) -> None:
         """End at once, without telling anybody."""
         self._subscriptions.stop()
-        if self._turning is not None:
-            self._turning.cancel()
+        for task in self._tasks:
+            task.cancel()
         for rider in self._riders():
             rider.connection.transport.abort()
         if self._server is not None:
@@ -152,8 +159,9 @@ class PushServer:
         assert isinstance(connection, RiderConnection)
         assert connection.request is not None
         session = Session(self._limits, self._verify, connection.loop.time())
-        rider = Rider(connection, session, self._settings.write_limit_bytes)
+        rider = Rider(connection, session, self._settings.write_limit_bytes, self._thresholds)
         connection.on_writable = lambda: self._subscriptions.owe(rider)
+        connection.on_pong = lambda payload: self._subscriptions.owe(rider) if rider.answered(payload) else None
         self._arrivals += 1
         slot = self._wheel[self._arrivals % WHEEL_SLOTS]
         slot[rider] = None
@@ -171,7 +179,7 @@ class PushServer:
         except (ConnectionClosed, OSError):
             pass
         finally:
-            connection.on_writable = None
+            connection.on_writable = connection.on_pong = None
             del slot[rider]
             self._forget(rider)
             code = rider.closing or connection.close_code
@@ -188,6 +196,10 @@ class PushServer:
                     self._send(rider, "pong", {"id": id_, "server_time_ms": self._clock.now_ms()})
                 case Watch(sub, query):
                     self._subscriptions.watch(rider, sub, query)
+                case WatchTrip(sub, trip_id, recover):
+                    self._subscriptions.trips.watch(rider, sub, trip_id, recover)
+                    self._subscriptions.owe(rider)
+                    self._guard.look()
                 case Look(sub, query):
                     self._subscriptions.look(rider, sub, query)
                 case Unwatch(sub):
@@ -230,7 +242,7 @@ class PushServer:
             return
         rider.closing = ending.code
         self._forget(rider)
-        task = asyncio.create_task(_close(rider.connection, ending))
+        task = asyncio.create_task(rider.connection.end(ending))
         self._closings.add(task)
         task.add_done_callback(self._closings.discard)
 
@@ -263,16 +275,26 @@ class PushServer:
             now_s, settings.heartbeat_s, settings.stalled_after_s, settings.no_pong_after_s
         )
         silent_s = now_s - rider.last_sent_s
+        if ending is None and rider.ladder is not None:
+            ending = self._climb(rider, now_s)
         if ending is not None:
             self._close(rider, ending)
         elif rider.session.principal is not None and silent_s >= settings.heartbeat_s and rider.buffered() == 0:
             self._send(rider, "heartbeat", {"server_time_ms": self._clock.now_ms()})
 
-
-async def _close(connection: RiderConnection, ending: Close) -> None:
-    """A close frame, and a reset if that cannot be written or is not answered."""
-    try:
-        async with asyncio.timeout(CLOSE_WITHIN_S):
-            await connection.close(ending.code, ending.reason)
-    except (TimeoutError, ConnectionClosed, OSError):
-        connection.transport.abort()
+    def _climb(self, rider: Rider, now_s: float) -> Close | None:
+        """The slow ladder, for a paced rider."""
+        step = rider.judge(now_s)
+        if step is not None:
+            self._metrics.steps.labels(step.name.lower()).inc()
+        if step is Step.CLOSE:
+            return rider.slow()
+        if step is Step.TRIP:
+            for sub in list(rider.outboxes):
+                self._subscriptions.unwatch(rider, sub)
+                rider.session.forget(sub)
+                self._send(rider, "dropped", {"sub": sub, "reason": "slow"})
+        if rider.waits:
+            self._subscriptions.owe(rider)
+        self._subscriptions.end_if_over(rider)
+        return None

@@ -12,15 +12,18 @@ from dataclasses import dataclass
 from typing import Final
 
 from infra.identity import LEEWAY_S, Principal, TokenRefused
+from ingest.schemas import valid_id
+from push.actions import Action, Close, Look, Pong, Send, Unwatch, Watch, WatchTrip, Welcome, close
 from push.nearby import Query
 from push.protocol import (
     BAD_REQUEST,
     BAD_TOKEN,
-    CLOSE_REASONS,
     FORBIDDEN,
+    NEARBY,
     NEVER_AUTHENTICATED,
     RATE_LIMITED,
     TOKEN_EXPIRED,
+    TRIP,
     Auth,
     PingMessage,
     ProtocolError,
@@ -30,8 +33,8 @@ from push.protocol import (
     decode_client,
     encode_server,
 )
+from push.scopes import DISPATCH_SCOPE, RIDER_SCOPE, SCOPES
 
-RIDER_SCOPE: Final = "rider"
 #: A client's own names (`sub`, `id`) come back on every message: long ones would multiply.
 MAX_NAME: Final = 64
 MAX_VEHICLE_TYPES: Final = 16
@@ -63,67 +66,6 @@ class Limits:
         }
 
 
-@dataclass(frozen=True, slots=True)
-class Send:
-    """Send this message now. `type` is for the counters."""
-
-    type: str
-    payload: bytes
-
-
-@dataclass(frozen=True, slots=True)
-class Welcome:
-    """The rider is who it says; greet it. `id` is that of its `auth` message."""
-
-    id: str | None
-
-
-@dataclass(frozen=True, slots=True)
-class Pong:
-    """Answer a `ping` with the time."""
-
-    id: str | None
-
-
-@dataclass(frozen=True, slots=True)
-class Watch:
-    """Start the subscription `sub`."""
-
-    sub: str
-    query: Query
-
-
-@dataclass(frozen=True, slots=True)
-class Look:
-    """The subscription `sub` looks elsewhere from now on."""
-
-    sub: str
-    query: Query
-
-
-@dataclass(frozen=True, slots=True)
-class Unwatch:
-    """End the subscription `sub`."""
-
-    sub: str
-
-
-@dataclass(frozen=True, slots=True)
-class Close:
-    """End the connection."""
-
-    code: int
-    reason: str
-
-
-Action = Send | Welcome | Pong | Watch | Look | Unwatch | Close
-
-
-def close(code: int, detail: str = "") -> Close:
-    """A close frame holds a code and at most 123 bytes of reason."""
-    return Close(code, (detail or CLOSE_REASONS[code]).encode()[:123].decode(errors="ignore"))
-
-
 class _Refused(Exception):
     """A request is understood and not granted: (error code, what to do instead)."""
 
@@ -131,7 +73,7 @@ class _Refused(Exception):
 class Session:
     """One connection's rules. Times are handed in: `now_s` counts seconds (monotonic), `wall_s` is epoch seconds."""
 
-    __slots__ = ("_bad", "_limits", "_opened_s", "_queries", "_stamp_s", "_tokens", "_verify", "principal")
+    __slots__ = ("_bad", "_limits", "_opened_s", "_queries", "_stamp_s", "_tokens", "_trips", "_verify", "principal")
 
     def __init__(self, limits: Limits, verify: Callable[[str, float], Principal], now_s: float) -> None:
         """`verify` returns a token's principal at a wall time, or raises TokenRefused."""
@@ -140,6 +82,7 @@ class Session:
         self._tokens = limits.max_messages_per_s * BURST_S
         self._bad = 0
         self._queries: dict[str, Query] = {}
+        self._trips: set[str] = set()
         self.principal: Principal | None = None
 
     def authenticate(self, token: str, wall_s: float, id_: str | None = None) -> list[Action]:
@@ -148,12 +91,21 @@ class Session:
             principal = self._verify(token, wall_s)
         except TokenRefused as refused:
             return [close(BAD_TOKEN, str(refused))]
-        if RIDER_SCOPE not in principal.scopes:
+        if principal.scopes.isdisjoint(SCOPES):
             return [close(FORBIDDEN)]
-        if self.principal is not None and principal.subject != self.principal.subject:
-            return [close(FORBIDDEN, "forbidden: this connection belongs to another rider; open a new one")]
+        known = self.principal
+        if known is not None:
+            if principal.subject != known.subject or principal.resource != known.resource:
+                return [close(FORBIDDEN, "forbidden: this connection belongs to another rider; open a new one")]
+            if not (known.scopes & SCOPES) <= principal.scopes:
+                return [close(FORBIDDEN, "forbidden: the new token may do less than the old; open a new connection")]
         self.principal = principal
         return [Welcome(id_)]
+
+    def forget(self, sub: str) -> None:
+        """The server has ended this subscription; its name is free."""
+        self._queries.pop(sub, None)
+        self._trips.discard(sub)
 
     def due(self, now_s: float, wall_s: float) -> Close | None:
         """Ask from time to time: whether the rider's time is up."""
@@ -189,15 +141,20 @@ class Session:
         sub = message.sub
         reply = {"id": id_, "sub": sub}
         if isinstance(message, Subscribe):
+            self._name(sub)
+            if message.channel == TRIP:
+                return self._trip(message, reply)
             query = self._subscription(message)
             self._queries[sub] = query
             return [Send("subscribed", encode_server("subscribed", {**reply, "limit": query.limit})), Watch(sub, query)]
         known = self._queries.get(sub)
-        if known is None:
+        if known is None and sub not in self._trips:
             raise _Refused("unknown_sub", "no subscription has this name; subscribe first")
         if isinstance(message, Unsubscribe):
-            del self._queries[sub]
+            self.forget(sub)
             return [Unwatch(sub), Send("unsubscribed", encode_server("unsubscribed", reply))]
+        if known is None:
+            raise _Refused("not_a_place", "this subscription watches a trip; only one of nearby cars can be recentered")
         same_area = message.radius_m is None and message.rings is None
         query = Query(
             *_place(message),
@@ -208,16 +165,30 @@ class Session:
         self._queries[sub] = query
         return [Look(sub, query), Send("recentered", encode_server("recentered", reply))]
 
+    def _name(self, sub: str) -> None:
+        most = self._limits.max_subscriptions
+        if not 0 < len(sub) <= MAX_NAME:
+            raise _Refused("bad_sub", f"sub must have 1 to {MAX_NAME} characters")
+        if sub in self._queries or sub in self._trips:
+            raise _Refused("sub_taken", "a subscription has this name; recenter it, or unsubscribe first")
+        if len(self._queries) + len(self._trips) >= most:
+            raise _Refused("too_many_subscriptions", f"at most {most}; unsubscribe another first")
+
+    def _trip(self, message: Subscribe, reply: Mapping[str, object]) -> list[Action]:
+        """Whether the trip exists, and is theirs to see, is found out later: nobody learns which ids exist."""
+        trip_id, recover = message.trip_id or "", message.recover
+        if not valid_id(trip_id):
+            raise _Refused("bad_trip_id", "trip_id must have 1 to 64 characters of A-Z a-z 0-9 _ . : -")
+        self._trips.add(message.sub)
+        watch = WatchTrip(message.sub, trip_id, None if recover is None else (recover.epoch, recover.offset))
+        return [Send("subscribed", encode_server("subscribed", {**reply, "trip_id": trip_id})), watch]
+
     def _subscription(self, message: Subscribe) -> Query:
         limits, types = self._limits, message.vehicle_types
-        if not 0 < len(message.sub) <= MAX_NAME:
-            raise _Refused("bad_sub", f"sub must have 1 to {MAX_NAME} characters")
-        if message.channel != "nearby":
-            raise _Refused("unknown_channel", "channel must be nearby")
-        if message.sub in self._queries:
-            raise _Refused("sub_taken", "a subscription has this name; recenter it, or unsubscribe first")
-        if len(self._queries) >= limits.max_subscriptions:
-            raise _Refused("too_many_subscriptions", f"at most {limits.max_subscriptions}; unsubscribe another first")
+        if message.channel != NEARBY:
+            raise _Refused("unknown_channel", f"channel must be {NEARBY} or {TRIP}")
+        if self.principal is not None and self.principal.scopes.isdisjoint({RIDER_SCOPE, DISPATCH_SCOPE}):
+            raise _Refused("not_allowed", "a share link shows its trip and nothing else")
         if message.limit is not None and not 1 <= message.limit <= limits.max_cars:
             raise _Refused("bad_limit", f"limit must be 1 to {limits.max_cars}")
         if types is not None and not (0 < len(types) <= MAX_VEHICLE_TYPES and all(len(each) <= 32 for each in types)):
@@ -252,11 +223,12 @@ class Session:
 
 
 def _place(message: Subscribe | Recenter) -> tuple[float, float]:
-    if not (math.isfinite(message.lat) and math.isfinite(message.lon)):
+    lat, lon = message.lat, message.lon
+    if lat is None or lon is None or not (math.isfinite(lat) and math.isfinite(lon)):
         raise _Refused("bad_place", "lat and lon must be numbers")
-    if not (-90 <= message.lat <= 90 and -180 <= message.lon <= 180):
+    if not (-90 <= lat <= 90 and -180 <= lon <= 180):
         raise _Refused("bad_place", "lat must be within -90..90 and lon within -180..180 degrees")
-    return message.lat, message.lon
+    return lat, lon
 
 
 def _error(code: str, detail: str, id_: str | None = None, sub: str | None = None) -> Send:

@@ -7,8 +7,9 @@ from typing import Annotated
 from pydantic import Field
 
 from infra.settings import ClockSettings, IdentitySettings, LogSettings, PartitionSettings, RedisSettings, Settings
+from push.ladder import Thresholds
 from push.outbox import MAX_CARS
-from stream.settings import FoldSettings, FreshnessSettings
+from stream.settings import FoldSettings, FreshnessSettings, TripLogSettings
 
 
 class ShareSettings(Settings):
@@ -45,6 +46,7 @@ class PushSettings(
     IdentitySettings,
     FreshnessSettings,
     FoldSettings,
+    TripLogSettings,
     ShareSettings,
     LogSettings,
 ):
@@ -126,7 +128,11 @@ class PushSettings(
     ] = 20.0
     snapshot_wait_s: Annotated[
         float,
-        Field(ge=0, description="A first snapshot waits this long for regions that are still being read."),
+        Field(
+            ge=0,
+            description="A first snapshot waits this long for regions that are still being read; a trip that is not "
+            "known, or not the rider's, is refused after this.",
+        ),
     ] = 2.0
     unwatched_for_s: Annotated[
         float, Field(ge=0, description="A region that nobody looks at is dropped after this long.")
@@ -135,4 +141,48 @@ class PushSettings(
         float,
         Field(gt=0, description="A rider whose socket takes nothing for this long is closed with 4008."),
     ] = 30.0
+    slow_target_ms: Annotated[
+        int,
+        Field(
+            ge=50,
+            le=60_000,
+            description="Of a rider with a trip, or whose socket was full: no more positions are on their way than it "
+            "reads in about this, because what waits in a buffer grows old.",
+        ),
+    ] = 1_000
+    slow_after_s: Annotated[
+        float,
+        Field(
+            gt=0,
+            description="Such a rider who takes longer for 4 KiB, for this long, gets positions at the slow rate; a "
+            "few seconds, so that one bad moment of a phone's network is not enough.",
+        ),
+    ] = 3.0
+    slow_interval_ms: Annotated[
+        int,
+        Field(
+            ge=1,
+            description="The slow rate: a position of the trip, and news of the map, this often. Trip events and "
+            "freshness still come at once.",
+        ),
+    ] = 2_000
+    slow_drop_map_after_s: Annotated[
+        float,
+        Field(
+            gt=0,
+            description="A rider at the slow rate who takes more than twice as long for 4 KiB, for this long, keeps "
+            "its trip and loses its map: a map of 40 cars would take 5 s or more, and the trip waits behind it.",
+        ),
+    ] = 10.0
     drain_s: Annotated[float, Field(ge=0, description="A stopping node spreads its closes over this.")] = 10.0
+
+    @property
+    def thresholds(self) -> Thresholds:
+        """Of the slow ladder."""
+        return Thresholds(
+            self.slow_target_ms / 1_000,
+            self.slow_after_s,
+            self.slow_drop_map_after_s,
+            self.slow_interval_ms / 1_000,
+            self.stalled_after_s,
+        )

@@ -5,19 +5,24 @@ from __future__ import annotations
 import logging
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from time import perf_counter
 from typing import Final, Protocol
 
 from infra.clock import Clock
+from push.actions import Close, close
 from push.hub import Hub
 from push.metrics import RiderMetrics
 from push.mirror import Change, Mirror
 from push.nearby import Query
 from push.outbox import Outbox
+from push.protocol import SHARE_ENDED
 from push.rider import Rider
 from push.settings import PushSettings
 from push.ticks import Ticker
+from push.trip_mirror import TripMirror
+from push.trip_view import MODES
+from push.trip_watch import Trips, TripWatch
 
 log = logging.getLogger(__name__)
 
@@ -28,22 +33,34 @@ SAMPLES: Final = 8
 
 
 class Regions(Protocol):
-    """Whoever keeps the mirror's regions up to date: `feed.Feed`."""
+    """Whoever keeps the mirror's regions up to date: `region_feed.RegionFeed`."""
 
-    def watch(self, region: int) -> None: ...
+    def watch(self, region: int, /) -> None: ...
 
-    def unwatch(self, region: int) -> None: ...
+    def unwatch(self, region: int, /) -> None: ...
 
     def catch_up(self) -> None: ...
 
 
 class Subscriptions:
-    """`watch`, `look`, `unwatch` for one rider; `wake` when there may be something to tell all of them."""
+    """`watch`, `look`, `unwatch` for one rider; `wake` when there may be something to tell all of them.
 
-    def __init__(self, settings: PushSettings, clock: Clock, mirror: Mirror, metrics: RiderMetrics) -> None:
-        """Call it with the event loop running."""
+    Trips have their own, `trips`, and the same turn.
+    """
+
+    def __init__(
+        self,
+        settings: PushSettings,
+        clock: Clock,
+        mirror: Mirror,
+        trips: TripMirror,
+        metrics: RiderMetrics,
+        end: Callable[[Rider, Close], None],
+    ) -> None:
+        """Call it with the event loop running. `end` closes a connection."""
         self._wait_s, self._clock, self._mirror, self._metrics = settings.snapshot_wait_s, clock, mirror, metrics
-        self._hub = Hub(mirror)
+        self._hub, self._end = Hub(mirror), end
+        self.trips = TripWatch(settings.snapshot_wait_s, trips, metrics)
         self._regions: Regions | None = None
         self._owners: dict[Outbox, Rider] = {}
         self._held: dict[Outbox, Rider] = {}
@@ -60,10 +77,12 @@ class Subscriptions:
     def _catch_up(self) -> None:
         if self._regions is not None:
             self._regions.catch_up()
+        self.trips.catch_up()
 
-    def follow(self, regions: Regions) -> None:
-        """From now on `regions` hears which regions are looked at."""
+    def follow(self, regions: Regions, trips: Trips) -> None:
+        """From now on `regions` and `trips` hear what is looked at."""
         self._regions = regions
+        self.trips.follow(trips)
 
     def watch(self, rider: Rider, sub: str, query: Query) -> None:
         """The rider subscribes: a snapshot is owed."""
@@ -84,6 +103,9 @@ class Subscriptions:
 
     def unwatch(self, rider: Rider, sub: str) -> None:
         """Nothing more is owed of it."""
+        if sub in rider.trips:
+            self.trips.unwatch(rider, sub)
+            return
         outbox = rider.outboxes.pop(sub)
         self._follow([], self._hub.leave(outbox))
         del self._owners[outbox]
@@ -94,6 +116,7 @@ class Subscriptions:
         """The rider is gone."""
         for sub in list(rider.outboxes):
             self.unwatch(rider, sub)
+        self.trips.forget(rider)
         self._owed.pop(rider, None)
 
     def owe(self, rider: Rider) -> None:
@@ -105,8 +128,10 @@ class Subscriptions:
         """Call it now and then: cars turn stale and gone, and waits end, without any news."""
         self._metrics.queries.set(len(self._hub))
         self._metrics.drivers.set(len(self._mirror))
+        self.trips.refuse(now_s)
         overdue = any(now_s >= (outbox.held_until_s or 0) for outbox in self._held)
-        if overdue or self._mirror.is_due(self._clock.now_ms()):
+        now_ms = self._clock.now_ms()
+        if overdue or self._mirror.is_due(now_ms) or self.trips.is_due(now_ms):
             self.wake()
 
     def _settle_on(
@@ -136,12 +161,18 @@ class Subscriptions:
         changes = mirror.settle(self._clock.now_ms())
         for outbox in self._hub.evaluate(changes):
             self._owed[self._owners[outbox]] = None
+        for rider in self.trips.settle(mirror.now_ms):
+            self._owed[rider] = None
         self._release()
         owed, self._owed = self._owed, {}
         slice_ends_s = perf_counter() + SLICE_S
         for rider in owed:
             try:
-                rider.flush(mirror.now_ms, self.sent)
+                if rider.ladder is None:
+                    rider.flush(mirror.now_ms, self.sent)
+                else:
+                    rider.flush_paced(mirror.now_ms, self.sent)
+                    self.end_if_over(rider)
             except Exception:
                 # A defect that one rider meets must not keep the others waiting.
                 log.exception("a rider could not be told")
@@ -150,6 +181,11 @@ class Subscriptions:
                 yield
                 slice_ends_s = perf_counter() + SLICE_S
         self._publish(changes)
+
+    def end_if_over(self, rider: Rider) -> None:
+        """The holder of a share link who knows that it has ended is sent away."""
+        if rider.is_over and not rider.buffered():
+            self._end(rider, close(SHARE_ENDED))
 
     def _release(self) -> None:
         """Let go of subscriptions whose regions have been read, or that waited long enough."""
@@ -164,6 +200,9 @@ class Subscriptions:
         sent, self.sent = self.sent, Counter()
         metrics.positions.inc(sent.pop("positions", 0))
         metrics.conflated.inc(sent.pop("conflated", 0))
+        metrics.trip_events.inc(sent.pop("events", 0))
+        for mode in MODES:
+            metrics.resumes.labels(mode).inc(sent.pop(f"resumed {mode}", 0))
         for type_, count in sent.items():
             metrics.messages.labels(type_).inc(count)
         # A car's first sight is no measure: it may have stood in the index for long.

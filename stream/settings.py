@@ -45,7 +45,15 @@ class FoldSettings(Settings):
     ] = 55.0
 
 
-class TripSettings(Settings):
+class TripLogSettings(Settings):
+    """What is kept of a trip's events."""
+
+    trip_log_events: Annotated[
+        int, Field(ge=1, le=100_000, description="Events kept in a trip's log, from which a rider's app is resumed.")
+    ] = 1_000
+
+
+class TripSettings(TripLogSettings):
     """How trips are joined with their drivers' pings."""
 
     arrival_radius_m: Annotated[
@@ -64,9 +72,6 @@ class TripSettings(Settings):
     trip_kept_ms: Annotated[
         int, Field(ge=1_000, description="A trip that has ended, its log and its track are forgotten after this.")
     ] = 86_400_000
-    trip_log_events: Annotated[
-        int, Field(ge=1, le=100_000, description="Events kept in a trip's log, from which a rider's app is resumed.")
-    ] = 1_000
     zones_geojson: Annotated[
         str, Field(description="GeoJSON file of the zones whose entering and leaving is told; empty: none.")
     ] = ""

@@ -15,12 +15,16 @@ from prometheus_client import CollectorRegistry
 from infra.clock import WallClock
 from infra.identity import Verifier, mint
 from infra.local.engines import VALKEY, Engine
-from push.feed import Feed, redis_client
+from push.feed import redis_client
 from push.metrics import FeedMetrics, RiderMetrics
 from push.mirror import Mirror
+from push.region_feed import RegionFeed
 from push.rider import listen
 from push.server import PushServer
 from push.settings import PushSettings
+from push.shares import Shares, Tokens, share_key
+from push.trip_feed import TripFeed
+from push.trip_mirror import TripMirror
 from stream.channels import Car, Removal, region_of
 from stream.index import DriverIndex, RegionChange
 from tests.push.city import car
@@ -99,30 +103,36 @@ class Node:
         self.mirror = Mirror(settings.stale_after_ms, settings.gone_after_ms)
         self.client = redis_client(settings.redis)
         self.writer = Writer(redis.asyncio.Redis.from_url(settings.redis))
-        verifier = Verifier(KEY, "HS256", "rider")
+        self.trips = TripMirror(settings.trip_stale_after_ms, settings.trip_lost_after_ms, settings.trip_log_events)
+        self.shares = Shares(self.writer.client, share_key(settings), settings.max_shares_per_trip)
         self.server = PushServer(
-            settings, WallClock(), verifier.verify, self.mirror, RiderMetrics(self.registry), random.Random(1)
-        )
-        self.feed = Feed(
-            self.client,
+            settings,
+            WallClock(),
+            Tokens(Verifier(KEY, "HS256", "rider"), share_key(settings)).verify,
             self.mirror,
-            self.server.wake,
-            settings.unwatched_for_s,
-            FeedMetrics(self.registry),
-            self.check_s,
+            self.trips,
+            self.shares.good_of,
+            RiderMetrics(self.registry),
+            random.Random(1),
+        )
+        wake, kept_s = self.server.wake, settings.unwatched_for_s
+        self.feed = RegionFeed(self.client, self.mirror, wake, kept_s, FeedMetrics(self.registry), self.check_s)
+        self.trip_feed = TripFeed(
+            self.client, self.trips, wake, kept_s, FeedMetrics(self.registry, "trip"), self.check_s
         )
         listening = listen(settings.push_host, 0, settings.send_buffer_bytes)
         self.url = f"ws://{HOST}:{listening.getsockname()[1]}/v1/stream"
-        self.feeding = asyncio.create_task(self.feed.run())
-        await self.server.start(self.feed, listening)
+        self.feeding = [asyncio.create_task(feed.run()) for feed in (self.feed, self.trip_feed)]
+        await self.server.start(self.feed, self.trip_feed, listening)
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         await self.server.stop()
-        self.feeding.cancel()
-        await asyncio.gather(self.feeding, return_exceptions=True)
+        for feeding in self.feeding:
+            feeding.cancel()
+        await asyncio.gather(*self.feeding, return_exceptions=True)
         await self.client.aclose()
         await self.writer.client.aclose()
 

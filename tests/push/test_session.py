@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from infra.identity import LEEWAY_S, Principal, TokenRefused
+from push.actions import Close, Look, Pong, Send, Unwatch, Watch, Welcome, close
 from push.nearby import Query
 from push.protocol import (
     BAD_REQUEST,
@@ -18,7 +19,7 @@ from push.protocol import (
     RATE_LIMITED,
     TOKEN_EXPIRED,
 )
-from push.session import MAX_BAD_MESSAGES, Close, Limits, Look, Pong, Send, Session, Unwatch, Watch, Welcome, close
+from push.session import MAX_BAD_MESSAGES, Limits, Session
 
 LIMITS = Limits(5_000.0, 20, 500, 2, 10.0, 5.0)
 WALL_S = 1_700_000_000.0
@@ -133,7 +134,7 @@ def test_an_unsubscribed_name_is_free_again():
         ("bad_limit", {**PLACE, "radius_m": 1, "limit": 501}),
         ("bad_vehicle_types", {**PLACE, "radius_m": 1, "vehicle_types": []}),
         ("bad_vehicle_types", {**PLACE, "radius_m": 1, "vehicle_types": ["X" * 33]}),
-        ("unknown_channel", {**PLACE, "radius_m": 1, "channel": "trip"}),
+        ("unknown_channel", {**PLACE, "radius_m": 1, "channel": "taxis"}),
         ("bad_sub", {**PLACE, "radius_m": 1, "sub": ""}),
         ("bad_sub", {**PLACE, "radius_m": 1, "sub": "x" * 65}),
     ],
