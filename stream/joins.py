@@ -80,8 +80,8 @@ class Joined:
 
     `found` are zone events of drivers without a trip. Those of trips are in the trips' logs; so that no driver's zones
     are saved before them, both are put `aside` before a write of the trips, and are `ready` for Kafka after it.
-    `synced` is False until Redis was asked what it keeps of the partition's zones, and `given_back` until ingest's
-    ledger is known to have all of its trips.
+    `synced` is False until Redis was asked what it keeps of the partition's zones. `given_back` is False until ingest's
+    ledger is known to have all trips up to the record before `read_until`, the log's end when that was asked.
     """
 
     trips: PartitionTrips
@@ -92,6 +92,8 @@ class Joined:
     ready: ZoneNews = field(default_factory=ZoneNews)
     synced: bool = False
     given_back: bool = False
+    read_until: int | None = None
+    next_offset: int = 0
 
     @property
     def has_news(self) -> bool:

@@ -127,6 +127,11 @@ class Consumer(driver.Consumer):  # type: ignore[misc]
         ours = self.assignment()
         return {tp: max(end, self.highwater(tp) or 0) if tp in ours else end for tp, end in ends.items()}
 
+    async def bounds(self, tp: TP) -> tuple[int, int]:
+        """The first offset of a partition that is not committed, and the log's end. Raises what the client raises."""
+        ends, starts = await self.highwaters(tp), await self.earliest_offsets(tp)
+        return max(starts.get(tp) or 0, self._committed_offset[tp] or 0), ends[tp]
+
 
 class Transport(driver.Transport):  # type: ignore[misc]
     """A transport for one source topic."""

@@ -46,6 +46,9 @@ Publish = Callable[[str, bytes, bytes, int], Awaitable[None]]
 #: Puts a record that is no trip aside: (topic, partition, offset, value, reason).
 Reject = Callable[[str, int, int, bytes, str], Awaitable[None]]
 
+#: Of a partition of trip.events: the first offset that was not applied when it was assigned, and the log's end now.
+Bounds = Callable[[int], Awaitable[tuple[int, int]]]
+
 
 @dataclass(slots=True, eq=False)
 class TripRecord:
@@ -74,13 +77,14 @@ class TripHandler:
         zones: Zones | None,
         publish: Publish,
         reject: Reject,
+        bounds: Bounds,
         metrics: StreamMetrics,
         wake: Callable[[], object],
     ) -> None:
         """`wake` is called when there is something to write; `write` is called then."""
         self._index, self._zone_records, self._ledger, self._clock = index, zone_records, ledger, clock
         self._rules, self._count, self._zones = rules, partitions, zones
-        self._publish, self._reject, self._metrics, self._wake = publish, reject, metrics, wake
+        self._publish, self._reject, self._bounds, self._metrics, self._wake = publish, reject, bounds, metrics, wake
         self.joined: dict[int, Joined] = {}
         self.table: Table | None = None
         #: Records that wait for a write, and records that wait for Kafka after it.
@@ -120,7 +124,7 @@ class TripHandler:
         joined = self.joined.get(partition)
         if joined is not None:
             joined.trips.rewrite()
-            joined.given_back = False
+            joined.given_back, joined.read_until = False, None
             self._wake()
 
     # --- what comes in -----------------------------------------------------------------------------------------
@@ -136,6 +140,7 @@ class TripHandler:
             self.load(partition)
         if trip is not None:
             self.joined[partition].take(trip, self._clock.now_ms())
+        self.joined[partition].next_offset = offset + 1
         # Also one that was put aside: records must be done in their order.
         self._unwritten.append(TripRecord(partition, trip, done))
         self._wake()
@@ -194,21 +199,28 @@ class TripHandler:
         joined.synced = True
 
     async def beat(self) -> None:
-        """Once a second: see that ingest's ledger has the trips, and that Redis has them. Raises RedisError."""
+        """Once a second: see whether Redis still has the trips. Raises RedisError."""
         for partition, joined in list(self.joined.items()):
             joined.forget(self._clock.now_ms())
-            if await self._ledger.is_restored(partition):
-                if joined.given_back:
-                    continue
-            elif joined.given_back:
+            if joined.given_back and not await self._ledger.is_restored(partition):
                 log.warning("Redis lost the trips of a partition; writing them again", extra={"partition": partition})
                 self.lost(partition)
+        self._news.set()
+
+    async def _give_back(self, partition: int, joined: Joined) -> None:
+        """Let ingest's ledger have the trips, once we know all that Kafka has of them. Raises what Redis or Kafka do.
+
+        An older version in the ledger would have ingest decide on it, and give a number away that another record has.
+        """
+        if joined.read_until is None:
+            first, joined.read_until = await self._bounds(partition)
+            joined.next_offset = max(joined.next_offset, first)
+        if joined.next_offset >= joined.read_until:
             await self._ledger.restore(
                 [trip for trip in joined.trips.trips() if partition_of(trip.driver_id, self._count) == partition]
             )
             await self._ledger.mark_restored(partition)
             joined.given_back = True
-        self._news.set()
 
     # --- Kafka -------------------------------------------------------------------------------------------------
 
@@ -220,6 +232,11 @@ class TripHandler:
             written = list(self._unsaved)
             for partition, joined in list(self.joined.items()):
                 await self._persist(partition, joined)
+                if not joined.given_back:
+                    try:
+                        await self._give_back(partition, joined)
+                    except Exception as error:  # tried again with the next beat
+                        log.warning("cannot give ingest its trips yet", extra={"error": repr(error)})
             saved = [record for record in written if record in self._unsaved]
             self._unsaved = [record for record in self._unsaved if record not in saved]
             for record in saved:

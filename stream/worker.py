@@ -22,7 +22,7 @@ from prometheus_client import REGISTRY
 
 from infra.clock import Clock
 from infra.health import Health
-from ingest.events import PINGS_TOPIC
+from ingest.events import PINGS_TOPIC, TRIP_EVENTS_TOPIC
 from ingest.ledger import Ledger
 from stream.app import build_app, publish, publish_rejected
 from stream.freshness import freshness_of
@@ -85,6 +85,7 @@ class Worker:
             zones,
             lambda *record: publish(self._app, *record),
             lambda *record: publish_rejected(self._app, *record),
+            lambda partition: self._app.consumer.bounds(TP(TRIP_EVENTS_TOPIC, partition)),
             self.metrics,
             lambda: self._handler.wake(),
         )
