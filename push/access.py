@@ -11,12 +11,11 @@ from starlette.exceptions import HTTPException
 
 from infra.identity import Principal, TokenRefused
 from ingest.schemas import valid_id
-from push.session import RIDER_SCOPE
-from push.shares import SHARE, Shares, Tokens
+from push.scopes import SHARE_SCOPE, may_see
+from push.shares import Shares, Tokens
 from stream.trip_channels import TripSnapshot
 from stream.trip_index import TripIndex
 
-DISPATCH: Final = "dispatch"
 _REALM: Final = 'Bearer realm="ridestream"'
 
 bearer = HTTPBearer(
@@ -65,10 +64,10 @@ class Access:
 
     async def trip(self, principal: Principal, trip_id: str) -> TripSnapshot:
         """The trip, if it is there and `principal` may see it. Raises Refusal: 404, the same for both, or 410."""
-        if SHARE in principal.scopes:
+        if SHARE_SCOPE in principal.scopes:
             return await self._shared(principal, trip_id)
         snapshot = await self._trips.snapshot(trip_id) if valid_id(trip_id) else None
-        if snapshot is None or not may_read(principal, snapshot):
+        if snapshot is None or not may_see(principal, snapshot.trip):
             raise _unknown()
         return snapshot
 
@@ -80,13 +79,6 @@ class Access:
         if snapshot is None or snapshot.trip.ended:
             raise Refusal(410, "share-ended", "this link has ended: the trip is over, or the link was revoked")
         return snapshot
-
-
-def may_read(principal: Principal, snapshot: TripSnapshot) -> bool:
-    """Dispatch reads every trip, a rider its own."""
-    if DISPATCH in principal.scopes:
-        return True
-    return RIDER_SCOPE in principal.scopes and principal.subject == snapshot.trip.rider_id
 
 
 def _unknown() -> Refusal:

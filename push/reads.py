@@ -14,19 +14,19 @@ from infra.clock import Clock
 from ingest.events import partition_of
 from ingest.rejections import rejections_of
 from ingest.schemas import ID_PATTERN
-from push.access import DISPATCH, Access, Credentials, Refusal
+from push.access import Access, Credentials, Refusal
 from push.explanations import Rejection, explain
 from push.glance import glance
 from push.nearby import Query as NearbyQuery
 from push.negotiation import choose, has_it, strong_tag, weak_tag
 from push.openapi import answers, problems
 from push.protocol import encode_car
-from push.session import MAX_VEHICLE_TYPES, RIDER_SCOPE
+from push.scopes import DISPATCH_SCOPE, RIDER_SCOPE, SHARE_SCOPE
+from push.session import MAX_VEHICLE_TYPES
 from push.settings import PushSettings
-from push.shares import SHARE
 from push.tracks import GEOJSON, GPX, track_geojson, track_gpx
 from push.trip_answer import trip_answer
-from stream.channels import cell_of, region_of
+from stream.channels import RegionSnapshot, cell_of, region_of
 from stream.index import DriverIndex
 from stream.positions import live_of
 from stream.records import PartitionRecords
@@ -69,20 +69,25 @@ class Reads:
     ) -> Response:
         """The cars within `radius_m` of a place (haversine), nearest first, ties by driver id."""
         settings = self._settings
-        self._access.principal(credentials, RIDER_SCOPE, DISPATCH)
+        self._access.principal(credentials, RIDER_SCOPE, DISPATCH_SCOPE)
         _acceptable(request, [JSON])
         if radius_m > settings.max_radius_m:
-            raise Refusal(422, "bad-request", f"radius_m may be at most {settings.max_radius_m:g}")
+            raise Refusal(422, "invalid-request", f"radius_m may be at most {settings.max_radius_m:g}")
         if limit is not None and limit > settings.max_cars:
-            raise Refusal(422, "bad-request", f"limit may be at most {settings.max_cars}")
+            raise Refusal(422, "invalid-request", f"limit may be at most {settings.max_cars}")
         types = frozenset(each for each in vehicle_types.split(",") if each)
         if len(types) > MAX_VEHICLE_TYPES:
-            raise Refusal(422, "bad-request", f"vehicle_types may name at most {MAX_VEHICLE_TYPES} types")
+            raise Refusal(422, "invalid-request", f"vehicle_types may name at most {MAX_VEHICLE_TYPES} types")
         query = NearbyQuery(lat, lon, limit or settings.max_cars, radius_m, None, types or None)
-        # In a thread: a wide circle costs ~20 ms the first time, and riders' updates are not to wait for it.
+        # In threads: a wide circle costs ~20 ms the first time, and 5,000 cars in it as long each time; riders' updates
+        # are not to wait for that.
         cover = await asyncio.to_thread(query.cover)
         snapshots = await self._drivers.snapshots(sorted(cover.regions))
-        now_ms = self._clock.now_ms()
+        body, tag = await asyncio.to_thread(self._nearby, query, snapshots)
+        return _answer(request, body, JSON, tag)
+
+    def _nearby(self, query: NearbyQuery, snapshots: Sequence[RegionSnapshot]) -> tuple[bytes, str]:
+        settings, now_ms = self._settings, self._clock.now_ms()
         markers = glance(query, snapshots, now_ms, settings.stale_after_ms, settings.gone_after_ms)
         body = b'{"server_time_ms":%d,"stale_after_ms":%d,"gone_after_ms":%d,"cars":[%b]}' % (
             now_ms,
@@ -90,21 +95,21 @@ class Reads:
             settings.gone_after_ms,
             b",".join(encode_car(marker.car, now_ms, marker.stale) for marker in markers),
         )
-        return _answer(request, body, JSON, _tag([(marker.car, marker.stale) for marker in markers]))
+        return body, _tag([(marker.car, marker.stale) for marker in markers])
 
     async def trip(self, request: Request, credentials: Credentials, trip_id: TripId) -> Response:
         """The trip, its car, how fresh that is, and its log. A share token reads its own trip, redacted."""
-        principal = self._access.principal(credentials, RIDER_SCOPE, DISPATCH, SHARE)
+        principal = self._access.principal(credentials, RIDER_SCOPE, DISPATCH_SCOPE, SHARE_SCOPE)
         _acceptable(request, [JSON])
         snapshot = await self._access.trip(principal, trip_id)
-        shared = SHARE in principal.scopes
+        shared = SHARE_SCOPE in principal.scopes
         answer = trip_answer(snapshot, shared, self._clock.now_ms(), self._settings)
         tag = _tag([snapshot.epoch, snapshot.seq, answer.freshness, shared])
         return _answer(request, msgspec.json.encode(answer), JSON, tag)
 
     async def track(self, request: Request, credentials: Credentials, trip_id: TripId) -> Response:
         """Where the present driver has gone on the trip, as GeoJSON or GPX 1.1, as Accept says."""
-        principal = self._access.principal(credentials, RIDER_SCOPE, DISPATCH)
+        principal = self._access.principal(credentials, RIDER_SCOPE, DISPATCH_SCOPE)
         media_type = _acceptable(request, [GEOJSON, JSON, GPX])
         trip = (await self._access.trip(principal, trip_id)).trip
         fixes = await self._trips.track(trip_id)
@@ -118,7 +123,7 @@ class Reads:
         driver_id: Annotated[str, Path(pattern=f"^{ID_PATTERN}$", description="The driver's id.")],
     ) -> Response:
         """Why a driver is shown to riders, or is not: its last fixes and rejections, judged, and one sentence."""
-        self._access.principal(credentials, DISPATCH)
+        self._access.principal(credentials, DISPATCH_SCOPE)
         _acceptable(request, [JSON])
         settings = self._settings
         partition = partition_of(driver_id, settings.partitions)

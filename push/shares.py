@@ -17,12 +17,13 @@ import jwt
 import redis.asyncio
 
 from infra.identity import Principal, TokenRefused, Verifier, mint
+from push.scopes import SHARE_SCOPE
 from push.settings import PushSettings
 from stream.scripts import Scripts
 from stream.trip_channels import shares_key
 
-#: The audience of share tokens, and the one scope of whoever holds one. No rider token can have it.
-SHARE: Final = "share"
+#: The audience of share tokens; whoever holds one has the scope of that name and no other. No rider token can have it.
+SHARE: Final = SHARE_SCOPE
 TRIP_CLAIM: Final = "trip_id"
 ALGORITHM: Final = "HS256"
 #: Sets share links apart from everything else that is signed with the key of the tokens (NIST SP 800-108: a label).

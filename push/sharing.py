@@ -9,9 +9,9 @@ import msgspec
 from fastapi import APIRouter, Body, Path, Request, Response
 from pydantic import BaseModel, ConfigDict, Field
 
-from push.access import DISPATCH, Access, Credentials, Refusal
+from push.access import Access, Credentials, Refusal
 from push.openapi import NewShare, answers, problems
-from push.session import RIDER_SCOPE
+from push.scopes import DISPATCH_SCOPE, RIDER_SCOPE
 from push.settings import PushSettings
 from push.shares import Shares
 from stream.trip_channels import TripSnapshot
@@ -65,7 +65,7 @@ class Sharing:
         if wanted is not None and wanted.expires_in_s is not None:
             lifetime_s = wanted.expires_in_s
         if lifetime_s > settings.max_share_lifetime_s:
-            raise Refusal(422, "bad-request", f"expires_in_s may be at most {settings.max_share_lifetime_s}")
+            raise Refusal(422, "invalid-request", f"expires_in_s may be at most {settings.max_share_lifetime_s}")
         if snapshot.trip.ended:
             raise Refusal(409, "trip-ended", "the trip has ended: there is nothing left to share")
         share = await self._shares.create(trip_id, lifetime_s, self._wall_s())
@@ -92,7 +92,7 @@ class Sharing:
         return Response(status_code=204, headers=_HEADERS)
 
     async def _trip(self, credentials: Credentials, trip_id: str) -> TripSnapshot:
-        principal = self._access.principal(credentials, RIDER_SCOPE, DISPATCH)
+        principal = self._access.principal(credentials, RIDER_SCOPE, DISPATCH_SCOPE)
         return await self._access.trip(principal, trip_id)
 
 

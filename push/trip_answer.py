@@ -6,10 +6,6 @@ import msgspec
 
 from push.redaction import share_event, share_progress, share_trip
 from push.trip_messages import (
-    LIVE,
-    LOST,
-    NONE,
-    STALE,
     EventMessage,
     ProgressMessage,
     TripCarMessage,
@@ -19,6 +15,7 @@ from push.trip_messages import (
     progress_message,
     trip_message,
 )
+from push.trip_mirror import freshness_of
 from stream.settings import FreshnessSettings
 from stream.trip_channels import TripCar, TripSnapshot
 
@@ -48,7 +45,7 @@ def trip_answer(snapshot: TripSnapshot, shared: bool, now_ms: int, settings: Fre
         now_ms,
         str(snapshot.epoch),
         snapshot.offset,
-        trip_freshness(car, now_ms, settings),
+        freshness_of(car, now_ms, settings.trip_stale_after_ms, settings.trip_lost_after_ms),
         share_trip(trip, car) if shared else trip_message(trip),
         [share_event(entry, trip) if shared else event_message(entry) for entry in snapshot.entries],
     )
@@ -65,13 +62,3 @@ def visible_car(snapshot: TripSnapshot) -> TripCar | None:
     if snapshot.trip.ended or car is None or car.assignment != snapshot.trip.assignment:
         return None
     return car
-
-
-def trip_freshness(car: TripCar | None, now_ms: int, settings: FreshnessSettings) -> str:
-    """How far the position of a trip's car may be believed; a limit belongs to what comes after it."""
-    if car is None:
-        return NONE
-    age_ms = now_ms - car.fix_time_ms
-    if age_ms >= settings.trip_lost_after_ms:
-        return LOST
-    return STALE if age_ms >= settings.trip_stale_after_ms else LIVE

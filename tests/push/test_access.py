@@ -3,68 +3,21 @@
 from __future__ import annotations
 
 import base64
-import json
-from collections.abc import Callable
-from typing import Any
 
 import jwt
 import pytest
-from cryptography.hazmat.primitives import serialization
-from cryptography.hazmat.primitives.asymmetric import rsa
 
 from infra.local.engines import Engine
 from stream.trip_channels import TrackFix
+from tests.push.bad_tokens import BAD_TOKENS, OTHER_KEY, RSA_KEY, RSA_PUBLIC, b64, claims, signed
 from tests.push.city import MANHATTAN
-from tests.push.read_api import KEY, NOW_MS, WALL_S, ReadApi, assert_problem, trip_of
+from tests.push.read_api import NOW_MS, WALL_S, ReadApi, assert_problem, trip_of
 
-OTHER_KEY = "another key that is long enough for HS256"
 NEARBY = f"/v1/nearby?lat={MANHATTAN[0]}&lon={MANHATTAN[1]}&radius_m=100"
 TRIP, TRACK, SHARES = "/v1/trips/t-1", "/v1/trips/t-1/track", "/v1/trips/t-1/shares"
 DRIVER = "/v1/drivers/d-1"
 #: Everything there is to ask for.
 ALL = [("GET", NEARBY), ("GET", TRIP), ("GET", TRACK), ("GET", DRIVER), ("POST", SHARES), ("DELETE", f"{SHARES}/s-1")]
-
-CLAIMS: dict[str, Any] = {
-    "sub": "rider-1", "aud": "rider", "scope": "rider dispatch", "iat": int(WALL_S), "exp": int(WALL_S) + 600,
-}  # fmt: skip
-RSA_KEY = rsa.generate_private_key(public_exponent=65_537, key_size=2_048)
-RSA_PUBLIC = RSA_KEY.public_key().public_bytes(
-    serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo
-)
-
-
-def b64(value: object) -> str:
-    return base64.urlsafe_b64encode(json.dumps(value).encode()).rstrip(b"=").decode()
-
-
-def signed(key: Any = KEY, algorithm: str = "HS256", headers: dict[str, Any] | None = None, **claims: object) -> str:
-    merged = {name: value for name, value in (CLAIMS | claims).items() if value is not None}
-    return jwt.encode(merged, key, algorithm=algorithm, headers=headers)
-
-
-def tampered() -> str:
-    """A good token whose claims were exchanged afterwards."""
-    head, _, signature = signed(sub="rider-2").split(".")
-    return f"{head}.{b64(CLAIMS)}.{signature}"
-
-
-BAD_TOKENS: dict[str, Callable[[], str]] = {
-    "forged": lambda: signed(OTHER_KEY),
-    "tampered with": tampered,
-    "expired": lambda: signed(exp=int(WALL_S) - 60),
-    "not valid yet": lambda: signed(nbf=int(WALL_S) + 60),
-    "never expiring": lambda: signed(exp=None),
-    "alg none": lambda: f"{b64({'alg': 'none', 'typ': 'JWT'})}.{b64(CLAIMS)}.",
-    "alg none, with a signature": lambda: f"{b64({'alg': 'None'})}.{b64(CLAIMS)}.{signed().split('.')[2]}",
-    "another algorithm": lambda: signed(algorithm="HS512"),
-    "signed with a key of its own": lambda: signed(RSA_KEY, "RS256", {"jwk": {"kty": "oct", "k": "AAAA"}}),
-    "with a key that it names": lambda: signed(OTHER_KEY, headers={"kid": "../../dev/null", "jku": "http://127.0.0.1"}),
-    "for ingest": lambda: signed(aud="ingest"),
-    "for nobody": lambda: signed(aud=None),
-    "for a share, with the riders' key": lambda: signed(aud="share", trip_id="t-1", jti="s-1"),
-    "nonsense": lambda: "nonsense",
-    "empty": lambda: "",
-}
 
 
 @pytest.mark.filterwarnings("ignore::jwt.warnings.InsecureKeyLengthWarning")
@@ -73,7 +26,7 @@ async def test_a_bad_token_is_refused_everywhere(engine: Engine, kind: str) -> N
     async with ReadApi(engine) as api:
         await api.put_trip(trip_of(), api.car())
         for method, path in ALL:
-            answer = await api.ask(method, path, BAD_TOKENS[kind]())
+            answer = await api.ask(method, path, BAD_TOKENS[kind](WALL_S))
             assert_problem(answer, 401, "unauthorized")
             assert answer.headers["www-authenticate"].startswith('Bearer realm="ridestream"')
 
@@ -83,19 +36,19 @@ async def test_the_same_claims_well_signed_are_taken(engine: Engine) -> None:
     async with ReadApi(engine) as api:
         await api.put_trip(trip_of(), api.car())
         for method, path in ALL:
-            assert (await api.ask(method, path, signed())).status_code in (200, 201, 204)
+            assert (await api.ask(method, path, signed(WALL_S))).status_code in (200, 201, 204)
 
 
 async def test_a_public_key_is_no_secret_to_sign_with(engine: Engine) -> None:
     """The old trick: HS256 with the bytes of the RSA key that everybody knows."""
     async with ReadApi(engine, jwt_algorithm="RS256", jwt_key=RSA_PUBLIC.decode(), share_key=OTHER_KEY) as api:
         await api.put_trip(trip_of(), api.car())
-        head, payload = b64({"alg": "HS256", "typ": "JWT"}), b64(CLAIMS)
+        head, payload = b64({"alg": "HS256", "typ": "JWT"}), b64(claims(WALL_S))
         algorithm = jwt.get_algorithm_by_name("HS256")
         digest = algorithm.sign(f"{head}.{payload}".encode(), RSA_PUBLIC)
         forged = f"{head}.{payload}.{base64.urlsafe_b64encode(digest).rstrip(b'=').decode()}"
         assert_problem(await api.get(TRIP, forged), 401)
-        rider = signed(RSA_KEY, "RS256")
+        rider = signed(WALL_S, RSA_KEY, "RS256")
         assert (await api.get(TRIP, rider)).status_code == 200
         link = (await api.ask("POST", SHARES, rider)).json()
         assert (await api.get(TRIP, link["token"])).status_code == 200
@@ -104,9 +57,9 @@ async def test_a_public_key_is_no_secret_to_sign_with(engine: Engine) -> None:
 async def test_a_token_in_the_address_is_not_looked_at(engine: Engine) -> None:
     async with ReadApi(engine) as api:
         await api.put_trip(trip_of(), api.car())
-        for path in (f"{TRIP}?token={signed()}", f"{TRIP}?access_token={signed()}"):
+        for path in (f"{TRIP}?token={signed(WALL_S)}", f"{TRIP}?access_token={signed(WALL_S)}"):
             assert_problem(await api.get(path), 401)
-        basic = base64.b64encode(f"rider-1:{signed()}".encode()).decode()
+        basic = base64.b64encode(f"rider-1:{signed(WALL_S)}".encode()).decode()
         assert_problem(await api.get(TRIP, authorization=f"Basic {basic}"), 401)
 
 
