@@ -51,7 +51,7 @@ const scene = {
 
 // ---- the map -------------------------------------------------------------------------------------------------
 
-const map = createMap();
+let map = createMap();
 const neutral = () => map.setView(config.center, NEUTRAL_ZOOM, { animate: false });
 neutral();
 map.on("moveend", () => stops.turn());
@@ -152,14 +152,11 @@ function finish(end) {
   stops.show(null);
   if (end === OVER) link.discard();
   connection.leave();
-  map.stop();
-  // A zoom on its way would arrive at the trip after all.
-  if (map._animatingZoom) map._onZoomTransitionEnd();
-  map.keyboard.disable();
+  // A new map: a zoom of the old one that is on its way would arrive at the trip after all.
+  map.remove();
+  map = createMap({ keyboard: false });
   neutral();
-  carLayer.frame(performance.now());
-  route.remove();
-  carLayer.remove();
+  addBaseMap(map, config.base_map).catch(() => {});
   sheet.over(...end);
 }
 

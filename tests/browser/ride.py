@@ -103,6 +103,7 @@ class Ride:
             1, "d-1", now_ms, lat, lon, now_ms, 5.0, heading, SPEED_MPS, "TAXI",
             leg=stop[0] if stop else "", remaining_m=remaining_m,
             eta_s=None if remaining_m is None else remaining_m / SPEED_MPS, distance_m=self.driven_m,
+            route_m=self.driven_m if stop else None,
         )  # fmt: skip
 
 

@@ -23,7 +23,7 @@ def assert_no_place_is_left(viewer: Viewer, config_center: tuple[float, float] =
     assert viewer.car is None
     assert viewer.ask("lines") == []
     assert viewer.page.locator(".stop").count() == 0
-    assert viewer.page.locator(".leaflet-car-pane canvas, .leaflet-route-pane canvas").count() == 0
+    assert viewer.page.locator(".leaflet-car-pane, .leaflet-route-pane, .leaflet-stops-pane").count() == 0
     assert viewer.page.locator(".panel").is_hidden()
     view = viewer.ask("view")
     assert (view["lat"], view["lon"]) == pytest.approx(config_center, abs=0.001)
