@@ -8,7 +8,7 @@ line only when it is not there.
 
 from __future__ import annotations
 
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -28,6 +28,10 @@ OFF_ROUTE_M = 50.0
 _NOISE_M = 10.0
 #: How far around the expected place a car is looked for: it may have been further back, and roads wind.
 _BACK_M, _AHEAD_M, _WINDING = 100.0, 200.0, 2.0
+#: A metre backwards is as unlikely as so many too far or too few: where the line turns round, the car has turned too.
+_BACKWARDS = 4.0
+#: Sums of lengths are exact to so much.
+_HAIR_M = 1e-6
 #: Of two passes of a stop that are about equally near, the first is meant.
 _STOP_TOLERANCE_M = 20.0
 
@@ -63,10 +67,18 @@ class Route:
     def find(self, lat: float, lon: float, at_m: float, moved_m: float, reach_m: float = OFF_ROUTE_M) -> Match | None:
         """Where the car is that was `at_m` along and has moved by `moved_m`; None when it is off the route."""
         x, y = self._plane(lat, lon)
-        expected_m = at_m + moved_m
         best, best_cost = None, inf
-        for match in self._matches(x, y, at_m - _BACK_M, at_m + _AHEAD_M + _WINDING * moved_m):
-            cost = (match.offset_m / _NOISE_M) ** 2 / 2 + abs(match.at_m - expected_m) / _BACK_M
+        segments = self._segments(at_m - _BACK_M, at_m + _AHEAD_M + _WINDING * moved_m)
+        begin_m = self._true_m[segments.start] + _HAIR_M if segments.start > 0 else -inf
+        end_m = self._true_m[segments.stop] - _HAIR_M if segments.stop + 1 < len(self._true_m) else inf
+        for segment in segments:
+            match = self._nearest(segment, x, y)
+            if (begin_m > 0 and match.at_m < begin_m + _HAIR_M) or (
+                end_m < self.length_m and match.at_m > end_m - _HAIR_M
+            ):
+                continue  # It may be nearer to what lies beyond.
+            astray_m = abs(match.at_m - at_m - moved_m) + (_BACKWARDS - 1) * max(at_m - match.at_m, 0.0)
+            cost = (match.offset_m / _NOISE_M) ** 2 / 2 + astray_m / _BACK_M
             if match.offset_m <= reach_m and cost < best_cost:
                 best, best_cost = match, cost
         if best is not None:
@@ -78,30 +90,27 @@ class Route:
     def stop_at(self, lat: float, lon: float, from_m: float) -> Match:
         """Where the route first passes a stop, not before `from_m`: a later pass must be nearer by far to be meant."""
         x, y = self._plane(lat, lon)
-        passes = list(self._matches(x, y, from_m, inf))
+        passes = [self._nearest(segment, x, y, from_m) for segment in self._segments(from_m, inf)]
         near_m = min(match.offset_m for match in passes) + _STOP_TOLERANCE_M
-        at = next(at for at, match in enumerate(passes) if match.offset_m <= near_m)
-        while at + 1 < len(passes) and passes[at + 1].offset_m < passes[at].offset_m:
-            at += 1
-        return passes[at]
+        first = next(match for match in passes if match.offset_m <= near_m)
+        # It may still be coming nearer, on the segments after that one.
+        return min((match for match in passes if 0 <= match.at_m - first.at_m <= 2 * near_m), key=_offset)
 
-    def _matches(self, x: float, y: float, from_m: float, to_m: float) -> list[Match]:
-        """The nearest point of each segment that lies between two places, cut there."""
-        points, true_m = self._points, self._true_m
-        from_m, to_m = max(from_m, 0.0), max(min(to_m, true_m[-1]), 0.0)
-        at = max(min(bisect_right(true_m, from_m), len(true_m) - 1) - 1, 0)
-        found: list[Match] = []
-        while at + 1 < len(true_m) and (true_m[at] <= to_m or not found):
-            (ax, ay), (bx, by) = points[at], points[at + 1]
-            dx, dy, length_m = bx - ax, by - ay, true_m[at + 1] - true_m[at]
-            squared = dx * dx + dy * dy
-            share = ((x - ax) * dx + (y - ay) * dy) / squared if squared > 0 else 0.0
-            if length_m > 0:
-                share = min(max(share, (from_m - true_m[at]) / length_m), (to_m - true_m[at]) / length_m)
-            share = min(max(share, 0.0), 1.0)
-            found.append(Match(true_m[at] + share * length_m, hypot(ax + share * dx - x, ay + share * dy - y)))
-            at += 1
-        return found
+    def _segments(self, from_m: float, to_m: float) -> range:
+        """The segments that have a part between two places; one at least."""
+        first = max(min(bisect_right(self._true_m, from_m), len(self._true_m) - 1) - 1, 0)
+        return range(first, max(bisect_left(self._true_m, to_m, hi=len(self._true_m) - 1), first + 1))
+
+    def _nearest(self, segment: int, x: float, y: float, not_before_m: float = 0.0) -> Match:
+        """The place on a segment that is nearest."""
+        (ax, ay), (bx, by) = self._points[segment : segment + 2]
+        dx, dy, begin_m = bx - ax, by - ay, self._true_m[segment]
+        squared, length_m = dx * dx + dy * dy, self._true_m[segment + 1] - begin_m
+        share = ((x - ax) * dx + (y - ay) * dy) / squared if squared > 0 else 0.0
+        if length_m > 0:
+            share = max(share, (not_before_m - begin_m) / length_m)
+        share = min(max(share, 0.0), 1.0)
+        return Match(begin_m + share * length_m, hypot(ax + share * dx - x, ay + share * dy - y))
 
     def _plane(self, lat: float, lon: float) -> tuple[float, float]:
         """Metres east and north of the origin; over the antimeridian the short way."""
@@ -113,6 +122,10 @@ class Route:
         planar, true = self._planar_m[at + 1] - self._planar_m[at], self._true_m[at + 1] - self._true_m[at]
         share = min((planar_m - self._planar_m[at]) / planar, 1.0) if planar > 0 else 0.0
         return self._true_m[at] + share * true
+
+
+def _offset(match: Match) -> float:
+    return match.offset_m
 
 
 @dataclass(frozen=True, slots=True)

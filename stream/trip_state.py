@@ -108,6 +108,10 @@ class TripState:
             return
         self.dirty = self.progressed = True
         self.touched_ms = max(self.touched_ms, live.fix_time_ms)
+        if not self.synced:
+            # What was found before is not known yet: to tell "five minutes" after "one minute" would be wrong.
+            self.drive.approach.interrupt()
+            return
         place = self.drive.approach.place
         for found in self.drive.look(now_ms, _Told(self.log, self.trip.assignment)):
             self._find(found.type, found.key, live.fix_time_ms, place=place, eta_s=found.eta_s)
