@@ -127,6 +127,10 @@ class TripHandler:
             joined.given_back, joined.read_until = False, None
             self._wake()
 
+    def next_offsets(self) -> dict[int, int]:
+        """The offset of the first record of trip.events that was not taken, of each partition where that is known."""
+        return {number: one.next_offset for number, one in self.joined.items() if one.read_until is not None}
+
     # --- what comes in -----------------------------------------------------------------------------------------
 
     async def accept(self, partition: int, offset: int, value: bytes, done: Callable[[], object]) -> None:

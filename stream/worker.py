@@ -10,7 +10,7 @@ import signal
 import socket
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from typing import NoReturn
 
@@ -100,6 +100,7 @@ class Worker:
         )
         self._app: faust.App = build_app(settings, self._handler, self._trips)
         self._watchdog = Watchdog(settings.stall_after_s)
+        self._trip_watchdog = Watchdog(settings.stall_after_s)
         self._stopping = False
 
     async def run(self) -> int:
@@ -161,12 +162,16 @@ class Worker:
             # Kafka has no partition for a spare worker (`unassigned` in Faust): that is nothing to end for.
             if self._stopping or self._handler.redis_away is not None or self._app.unassigned:
                 self._watchdog.pause()
+                self._trip_watchdog.pause()
                 continue
             missing = self.waiting_for()
             ends: dict[int, int] = {}
+            trip_ends: dict[int, int] = {}
+            trips = self._trips.next_offsets()
             if missing is None:
                 try:
-                    ends = await self._log_ends()
+                    ends = await self._log_ends(PINGS_TOPIC, self._handler.partitions)
+                    trip_ends = await self._log_ends(TRIP_EVENTS_TOPIC, trips)
                 except Exception as error:
                     missing = "cannot ask Kafka for the ends of the logs"
                     log.warning(missing, extra={"error": repr(error)})
@@ -175,16 +180,18 @@ class Worker:
                     self._end("Kafka is away, or the consumer hangs", reason=missing)
                 continue
             next_offsets = {number: at.next_offset for number, at in self._handler.partitions.items()}
-            stalled = self._watchdog.look(ends, next_offsets, time.monotonic())
+            now_s = time.monotonic()
+            stalled = self._watchdog.look(ends, next_offsets, now_s)
             if stalled is not None:
                 self._end("the consumer has stalled", partition=stalled, lag=self._lag())
+            stalled = self._trip_watchdog.look(trip_ends, trips, now_s)
+            if stalled is not None:
+                self._end("the consumer of trips has stalled", partition=stalled)
 
-    async def _log_ends(self) -> dict[int, int]:
-        """The end of each partition's log that is ours. Raises what the consumer raises, and TimeoutError."""
+    async def _log_ends(self, topic: str, partitions: Iterable[int]) -> dict[int, int]:
+        """The end of each partition's log. Raises what the consumer raises, and TimeoutError."""
         async with asyncio.timeout(self._settings.stall_after_s):
-            ends = await self._app.consumer.highwaters(
-                *(TP(PINGS_TOPIC, number) for number in self._handler.partitions)
-            )
+            ends = await self._app.consumer.highwaters(*(TP(topic, number) for number in partitions))
         return {tp.partition: end for tp, end in ends.items()}
 
     def _end(self, why: str, **extra: object) -> NoReturn:
