@@ -17,17 +17,19 @@ A rider without a trip keeps its map on every step: it is all that it has.
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from enum import IntEnum
 from typing import Final
 
-#: The least: some ten messages of a trip. With less on its way, a long way (0.5 s there and back) would be left idle.
+#: The least: some six positions of a trip. With less on its way, a long way would be left idle most of the time.
 MIN_WINDOW_BYTES: Final = 4_096
 #: At first: two round trips later a rider who reads has four times as much.
 FIRST_WINDOW_BYTES: Final = 8_192
 #: The most: what the kernel's send buffer takes with the default settings.
 MAX_WINDOW_BYTES: Final = 65_536
+#: More may be on its way when what was there took less than this share of the time that it may take. A satellite's
+#: 0.6 s there and back is less.
+QUICK_SHARE: Final = 0.75
 #: A map is told in parts of at least so many bytes, about ten cars: less would be mostly frames.
 PART_BYTES: Final = 2_048
 
@@ -54,7 +56,7 @@ class Ladder:
     """One rider's. `written` counts all bytes ever handed to its socket; `now_s` is monotonic."""
 
     __slots__ = (
-        "_base_s", "_delay_s", "_limits", "_next_s", "_pinged", "_pinged_s", "_read", "_since_s", "_towards",
+        "_delay_s", "_limits", "_next_s", "_pinged", "_pinged_s", "_read", "_since_s", "_towards",
         "drain_bytes_per_s", "step", "window_bytes",
     )  # fmt: skip
 
@@ -66,8 +68,7 @@ class Ladder:
         self._read = written  # bytes that are known to be read
         self._pinged: int | None = None  # bytes written before the ping that is not answered yet
         self._pinged_s = 0.0
-        self._base_s = math.inf  # the shortest time there and back: what the way takes without a queue
-        self._delay_s = 0.0  # the last one
+        self._delay_s = 0.0  # between the last ping and its pong
         self._towards, self._since_s = Step.FAST, now_s  # the step that is due, and since when
         self._next_s = now_s
 
@@ -103,12 +104,10 @@ class Ladder:
             return False
         taken, self._read, self._pinged = pinged - self._read, pinged, None
         delay_s = self._delay_s = now_s - self._pinged_s
-        self._base_s = min(self._base_s, delay_s)
         self.drain_bytes_per_s = taken / max(delay_s, 1e-3)
-        queued_s, target_s = delay_s - self._base_s, self._limits.target_s
-        if delay_s > target_s and queued_s > target_s / 2:
+        if delay_s > self._limits.target_s:
             self.window_bytes = max(MIN_WINDOW_BYTES, self.window_bytes // 2)
-        elif queued_s < target_s / 4 and 2 * taken >= self.window_bytes:
+        elif delay_s < self._limits.target_s * QUICK_SHARE and 2 * taken >= self.window_bytes:
             self.window_bytes = min(MAX_WINDOW_BYTES, 2 * self.window_bytes)
         return True
 
@@ -120,7 +119,7 @@ class Ladder:
             self.step = Step.CLOSE
             return self.step
         late = self.window_bytes == MIN_WINDOW_BYTES and self._delay_s > limits.target_s
-        if not late and silent_s <= 2 * limits.target_s + (self._base_s if self._base_s < math.inf else 0.0):
+        if not late and silent_s <= 2 * limits.target_s:
             self._step(Step.FAST, limits.slower_after_s, now_s)
         elif self.step is Step.FAST:
             self._step(Step.SLOWER, limits.slower_after_s, now_s)

@@ -27,6 +27,10 @@ LEAVE: Final = 3
 MAX_CARS: Final = 500
 #: Driver ids that may wait for one rider who takes nothing, in all its subscriptions: ~10 KiB with the longest ids.
 MAX_WAITING: Final = 64
+#: The same for a rider who is told in parts, so that a full map can be on its way while cars leave and enter: ~150 KiB
+#: with the longest ids, all of cars that nobody else sees, and ~37 KiB with ids that others see too. For that, no more
+#: than a part, ~2 KiB, is ever in the socket's buffer.
+MAX_WAITING_PACED: Final = 2 * MAX_CARS
 
 
 class Message(NamedTuple):

@@ -20,7 +20,7 @@ from websockets.protocol import State
 
 from push.actions import Close, close
 from push.ladder import PART_BYTES, Ladder, Step, Thresholds
-from push.outbox import MAX_CARS, MAX_WAITING, Message, Outbox
+from push.outbox import MAX_WAITING, MAX_WAITING_PACED, Message, Outbox
 from push.protocol import NO_PONG, SLOW_CONSUMER
 from push.session import Session
 from push.trip_outbox import TripOutbox
@@ -174,7 +174,7 @@ class Rider:
                 if message is None:
                     break
                 self._tell(message, sent)
-        may_wait, waiting = MAX_CARS, None
+        may_wait, waiting = MAX_WAITING_PACED, None
         for sub, outbox in self.outboxes.items():
             if outbox.held_until_s is None:
                 while outbox and waiting is None and self.buffered() < self.limit_bytes:
@@ -225,9 +225,14 @@ class Rider:
             return None
         before = ladder.step
         step = ladder.judge(now_s, bool(self.trips and self.outboxes))
-        if not self.trips and not self.waits and not ladder.on_its_way(self._written) and step is Step.FAST:
+        if not self.trips and not self.waits and not ladder.is_asking and step is Step.FAST:
             self.ladder = None  # told at once again
         return step if step is not before else None
+
+    @property
+    def keeps_trip_only(self) -> bool:
+        """Whether the rider is too slow for a map."""
+        return self.ladder is not None and self.ladder.step is Step.TRIP and bool(self.trips)
 
     def slow(self) -> Close:
         """How the connection of a rider who is too slow ends: it says from where its trip goes on."""

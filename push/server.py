@@ -289,7 +289,7 @@ class PushServer:
             self._metrics.steps.labels(step.name.lower()).inc()
         if step is Step.CLOSE:
             return rider.slow()
-        if step is Step.TRIP:
+        if rider.keeps_trip_only:
             for sub in list(rider.outboxes):
                 self._subscriptions.unwatch(rider, sub)
                 rider.session.forget(sub)

@@ -148,7 +148,8 @@ class TripMirror:
             copy.entries.clear()
         elif read.entries and read.entries[0].offset > copy.offset + 1:
             copy.entries.clear()  # trimmed beyond what was missed
-        copy.entries.extend(entry for entry in read.entries if not copy.entries or entry.offset > copy.offset)
+        known = copy.offset if copy.entries else 0
+        copy.entries.extend([entry for entry in read.entries if entry.offset > known])
         copy.epoch, copy.seq, copy.offset = read.epoch, read.seq, read.offset
         self._take_trip(copy, read.trip)
         if read.car is not None:

@@ -73,7 +73,7 @@ class TripOutbox:
         if entries is None:
             return self._snapshot(shown, now_ms)
         mark = self.view.trip_mark(shown)
-        if entries or mark[0] > self._mark[0] or mark > self._mark:
+        if entries or mark > self._mark:
             return self._events(shown, list(entries), mark, now_ms)
         if over:
             self.ending = TRIP_OVER
@@ -101,7 +101,7 @@ class TripOutbox:
     def _events(self, shown: Shown, entries: list[LogEntry], mark: tuple[int, bool], now_ms: int) -> Message:
         last = len(entries) <= EVENTS_AT_ONCE
         entries = entries[:EVENTS_AT_ONCE]
-        with_trip = last and mark != self._mark
+        with_trip = last and mark > self._mark
         if last:
             self._mark = max(mark, self._mark)
         if entries:

@@ -45,6 +45,7 @@ class TripWatch:
         self._held: dict[TripOutbox, float] = {}  # until when they wait
         self._links: dict[TripOutbox, Link] = {}
         self._good: set[TripOutbox] = set()  # those whose link was good when it was last looked up
+        self._fresh: list[TripOutbox] = []  # held ones that may be let go
         self._owed: dict[Rider, None] = {}
 
     def follow(self, trips: Trips) -> None:
@@ -66,6 +67,7 @@ class TripWatch:
         outbox = rider.trips[sub] = TripOutbox(sub, view, recover)
         self._owners.setdefault(trip_id, {})[outbox] = rider
         self._held[outbox] = rider.connection.loop.time() + self._wait_s
+        self._fresh.append(outbox)
         if shared:
             self._links[outbox] = (principal.resource, principal.token_id)
         self._metrics.trips.inc()
@@ -105,10 +107,14 @@ class TripWatch:
     def settle(self, now_ms: int) -> Iterable[Rider]:
         """Show what Redis says as of `now_ms` (event time). Returns the riders who are owed something."""
         for copy in self._mirror.settle(now_ms):
-            for rider in self._owners.get(copy.trip_id, {}).values():
+            owners = self._owners.get(copy.trip_id, {})
+            self._fresh += owners
+            for rider in owners.values():
                 self._owed[rider] = None
-        for outbox in list(self._held):
-            self._release(outbox)
+        fresh, self._fresh = self._fresh, []
+        for outbox in fresh:
+            if outbox in self._held:
+                self._release(outbox)
         owed, self._owed = self._owed, {}
         return owed
 
@@ -159,6 +165,7 @@ class TripWatch:
             if link in good:
                 if outbox not in self._good:
                     self._good.add(outbox)
+                    self._fresh.append(outbox)
                     told.append(self._owner(outbox))
             elif link in asked and not outbox.ending:
                 told.append(self._end(outbox, REVOKED))

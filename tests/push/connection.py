@@ -12,6 +12,7 @@ from websockets.exceptions import ConnectionClosed
 from websockets.typing import Origin, Subprotocol
 
 from push.protocol import BEARER_SUBPROTOCOL_PREFIX, SUBPROTOCOL
+from tests.push.trip_model import TripApp
 from tests.push.view import View
 
 WITHIN_S = 10.0
@@ -23,6 +24,7 @@ class RiderApp:
     def __init__(self, url: str, token: str = "", auth: str = "header", origin: str | None = None) -> None:
         self.url, self.token, self.auth, self.origin = url, token, auth, origin
         self.views: dict[str, View] = {}
+        self.trips: dict[str, TripApp] = {}
         self.heard: list[dict[str, Any]] = []
         self.closed: tuple[int, str] | None = None
         self._news = asyncio.Condition()
@@ -66,6 +68,15 @@ class RiderApp:
         await self.say("subscribe", sub=sub, lat=place[0], lon=place[1], **fields)
         await self.until(lambda: view.seq > 0)
         return view
+
+    async def watch(self, trip_id: str, app: TripApp | None = None, sub: str = "trip") -> TripApp:
+        """Returns once the trip is known; goes on where `app` was."""
+        app = self.trips[sub] = app or TripApp()
+        before = len(app.modes)
+        recover = {"recover": app.recover} if app.recover else {}
+        await self.say("subscribe", channel="trip", sub=sub, trip_id=trip_id, **recover)
+        await self.until(lambda: len(app.modes) > before or app.ended)
+        return app
 
     async def until(self, condition: Any, within_s: float = WITHIN_S) -> Any:
         """The condition's value once it is true; looks after each message. Fails with what was heard."""
@@ -115,6 +126,9 @@ class RiderApp:
                     view = self.views.get(message["sub"])
                     if view is not None:
                         view.fold(message)
+                trip = self.trips.get(message.get("sub"))
+                if trip is not None and message["type"].startswith("trip_"):
+                    trip.fold(message)
                 self.heard.append(message)
                 async with self._news:
                     self._news.notify_all()

@@ -10,7 +10,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from push import protocol, session
+from push import protocol, session, trip_messages
 from push.protocol import CLOSE_REASONS, ProtocolError, decode_client
 from tests.push.city import MANHATTAN
 from tests.push.node import Node, token
@@ -37,6 +37,20 @@ def test_every_message_type_and_error_code_is_described():
 def test_every_member_of_a_car_is_described():
     for field in protocol.CarMessage.__struct_fields__:
         assert f'"{field}"' in PAGE
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        trip_messages.TripMessage,
+        trip_messages.EventMessage,
+        trip_messages.TripCarMessage,
+        trip_messages.ProgressMessage,
+    ],
+)
+def test_every_member_of_what_is_told_of_a_trip_is_described(message):
+    for field in message.__struct_fields__:
+        assert f'"{field}"' in PAGE or f"`{field}`" in PAGE, field
 
 
 def test_what_the_page_says_to_send_is_understood():
