@@ -1,7 +1,7 @@
 # ridestream. `make` alone lists what can be made. Needs Python 3.11 to 3.13, make and a package index.
 
 .DEFAULT_GOAL := help
-.PHONY: help run test bench lock docs clean
+.PHONY: help run test chaos bench lock docs clean
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -20,6 +20,9 @@ run: $(VENV)/run.installed ## Start the pipeline and 200 simulated drivers, and 
 
 test: $(VENV)/dev.installed ## Lint, type-check and test everything that needs no system package
 	@exec $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile $(ARGS)
+
+chaos: $(VENV)/dev.installed ## Kill services and cut off riders in the middle of 200 trips, for minutes
+	@exec $(BIN)/python -m pytest -n 0 -m chaos $(ARGS)
 
 bench: $(VENV)/dev.installed ## Run the benchmarks of docs/benchmarks.md
 	@exec $(BIN)/python -m tests.bench $(ARGS)

@@ -1,0 +1,74 @@
+"""Trips while riders come and go and services end by kill -9: nobody misses an event, and nothing happens twice."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from functools import partial
+
+import pytest
+
+from tests.pipeline.engines import ENGINE_PAIRS
+from tests.pipeline.polling import until
+from tests.pipeline.system import System
+from tests.pipeline.trip_town import Town, cuts_of
+from tests.pipeline.trips import plan_of
+
+pytestmark = [pytest.mark.pipeline, pytest.mark.chaos, pytest.mark.timeout(240)]
+
+TRIPS, DISCONNECTS = 200, 20
+#: Trips begin within this, and last 30 to 50 s.
+BEGIN_WITHIN_S = 12.0
+#: Riders leave about so often, so that they have left DISCONNECTS times when their trip is over.
+LEAVE_EVERY_S = 1.4
+#: Trips that go on while the stream worker and ingest are killed.
+FEWER_TRIPS = 40
+
+Record = Callable[[str, object], None]
+
+
+@pytest.fixture(scope="module", params=ENGINE_PAIRS)
+def system(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:
+    # What a trip's rider is told of silence is another test's: here cars stand still while a worker is replaced.
+    with System(request.param, tmp_path_factory.mktemp("trips"), lambda: "wall") as system:
+        yield system
+
+
+def test_riders_who_are_cut_off_and_a_push_that_is_killed_miss_no_event(
+    system: System, record_property: Record
+) -> None:
+    plans = [plan_of(number, "rider", BEGIN_WITHIN_S) for number in range(TRIPS)]
+    with Town(system, plans, partial(cuts_of, times=DISCONNECTS, every_s=LEAVE_EVERY_S)) as town:
+        for share in (0.3, 0.6):
+            until(lambda share=share: town.left >= share * TRIPS * DISCONNECTS, 90, lambda: f"{town.left} left")
+            system.push.kill()
+            system.push.start()
+            system.push.wait_ready()
+        town.await_the_end(within_s=90)
+        for name, value in town.figures().items():
+            record_property(name, value)
+        print(town.dispatcher.unavailable)
+        town.reckon()
+        assert town.left == TRIPS * DISCONNECTS
+        riders = town.riders.values()
+        assert sum(rider.cut_offs for rider in riders) > TRIPS / 2, "push was killed while many were connected"
+        assert sum(rider.left_on_the_way for rider in riders) > TRIPS * DISCONNECTS / 2
+        # One snapshot when the trip was new; whoever knows a part of the log is told the rest of it.
+        assert all(rider.snapshots == 1 for rider in riders)
+
+
+def test_trips_go_on_when_the_worker_and_ingest_are_killed(system: System, record_property: Record) -> None:
+    plans = [plan_of(number, "worker", BEGIN_WITHIN_S) for number in range(FEWER_TRIPS)]
+    with Town(system, plans, partial(cuts_of, times=2, every_s=10.0)) as town:
+        for share, service in ((0.25, system.worker), (0.4, system.ingest), (0.6, system.worker), (0.7, system.ingest)):
+            until(lambda share=share: town.said >= share * town.to_say, 60, lambda: f"{town.said} of {town.to_say}")
+            service.kill()
+            service.start()
+            service.wait_ready()
+        town.await_the_end(within_s=90)
+        for name, value in town.figures().items():
+            record_property(name, value)
+        assert town.dispatcher.unanswered + town.dispatcher.unavailable.total() > 0, (
+            "ingest was killed while it was needed"
+        )
+        print(town.dispatcher.unavailable)
+        town.reckon()
