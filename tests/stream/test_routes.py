@@ -14,6 +14,7 @@ from ingest.trips import DROPOFF, NEW, PICKUP, Place, Trip, TripEvent
 from stream.positions import METRES_PER_DEGREE
 from stream.routes import OFF_ROUTE_M, Route, legs_of
 from tests.oracle.distance import haversine_m
+from tests.oracle.polylines import encode
 
 Point = tuple[float, float]
 #: (east, north) in metres.
@@ -24,21 +25,6 @@ def at(east_m: float, north_m: float, origin: Point = (40.7, -74.0)) -> Point:
     lat, lon = origin
     east = lon + east_m / METRES_PER_DEGREE / cos(radians(lat))
     return lat + north_m / METRES_PER_DEGREE, (east + 180) % 360 - 180
-
-
-def encode(points: list[Point]) -> str:
-    """Google's encoded polyline, from its description."""
-    text, before = "", (0, 0)
-    for lat, lon in points:
-        now = (round(lat * 1e5), round(lon * 1e5))
-        for change in (now[0] - before[0], now[1] - before[1]):
-            value = ~(change << 1) if change < 0 else change << 1
-            while value >= 32:
-                text += chr((32 | (value & 31)) + 63)
-                value >>= 5
-            text += chr(value + 63)
-        before = now
-    return text
 
 
 def dense(corners: list[Metres], step_m: float = 1.0) -> list[tuple[float, Metres]]:
