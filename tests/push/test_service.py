@@ -7,16 +7,23 @@ import os
 import signal
 import socket
 import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 import httpx
 import pytest
+import redis.asyncio
 
 from infra.local.engines import Engine, free_port
+from ingest.trips import ARRIVED_AT_PICKUP, ENROUTE_TO_PICKUP
 from push.protocol import DRAINING
+from stream.trip_channels import TripWrite
+from stream.trip_index import TripIndex
 from tests.push.city import MANHATTAN
 from tests.push.connection import RiderApp
 from tests.push.node import HOST, KEY, token
+from tests.push.trip_model import TripApp, moved, new_trip
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -65,6 +72,44 @@ async def test_it_becomes_ready_serves_and_drains(engine):
     assert '"event":"drained"' in log
     assert "Traceback" not in log
     assert token()[:20] not in log
+
+
+async def test_a_rider_goes_on_where_it_was_after_push_was_killed(engine):
+    port, http_port = free_port(), free_port()
+    env = {"RIDESTREAM_PUSH_PORT": str(port), "RIDESTREAM_PUSH_HTTP_PORT": str(http_port)}
+    app = TripApp()
+    async with redis.asyncio.Redis.from_url(f"redis://{engine.address}/0") as client:
+        index, trip = TripIndex(client), new_trip()
+        for state in (ENROUTE_TO_PICKUP, ARRIVED_AT_PICKUP):
+            await index.apply([TripWrite(trip, True, events=trip.history)])
+            process = await start(engine, **env)
+            try:
+                async with connected(f"ws://{HOST}:{port}/v1/stream") as rider:
+                    await rider.watch("t-1", app)
+                    trip = moved(trip, state)
+                    await index.apply([TripWrite(trip, True, events=trip.history)])
+                    await rider.until(lambda state=state: app.trip["state"] == state)
+                    trip = moved(trip, state, "while nobody hears it")
+                    process.kill()
+                    await process.wait()
+            finally:
+                if process.returncode is None:
+                    process.kill()
+    assert app.modes == ["snapshot", "replay"]
+    assert [event["event_id"] for event in app.events] == ["v1", "v2", "v3", "v4"]
+
+
+@asynccontextmanager
+async def connected(url: str) -> AsyncIterator[RiderApp]:
+    """A rider, as soon as push listens."""
+    async with asyncio.timeout(30):
+        while True:
+            try:
+                async with RiderApp(url, token()) as rider:
+                    yield rider
+                    return
+            except OSError:
+                await asyncio.sleep(0.05)
 
 
 @pytest.mark.parametrize(
