@@ -15,9 +15,9 @@ from push.trip_messages import (
     progress_message,
     trip_message,
 )
-from push.trip_mirror import freshness_of
+from push.trip_mirror import freshness_of, visible_car
 from stream.settings import FreshnessSettings
-from stream.trip_channels import TripCar, TripSnapshot
+from stream.trip_channels import TripSnapshot
 
 
 class TripAnswer(msgspec.Struct, frozen=True):
@@ -40,7 +40,7 @@ class TripAnswer(msgspec.Struct, frozen=True):
 
 def trip_answer(snapshot: TripSnapshot, shared: bool, now_ms: int, settings: FreshnessSettings) -> TripAnswer:
     """`shared` is for the holder of a share link, whom nobody shows a trip that has ended. `now_ms` is event time."""
-    trip, car = snapshot.trip, visible_car(snapshot)
+    trip, car = snapshot.trip, visible_car(snapshot.trip, snapshot.car)
     answer = TripAnswer(
         now_ms,
         str(snapshot.epoch),
@@ -54,11 +54,3 @@ def trip_answer(snapshot: TripSnapshot, shared: bool, now_ms: int, settings: Fre
     shown = car_message(car, answer.freshness, now_ms)
     progress = share_progress(car, trip) if shared else progress_message(car)
     return msgspec.structs.replace(answer, age_ms=shown.age_ms, car=shown, progress=progress)
-
-
-def visible_car(snapshot: TripSnapshot) -> TripCar | None:
-    """The trip's car, unless the trip has ended: then it is nobody's business, whatever Redis still holds."""
-    car = snapshot.car
-    if snapshot.trip.ended or car is None or car.assignment != snapshot.trip.assignment:
-        return None
-    return car

@@ -220,10 +220,7 @@ class TripMirror:
         return told
 
     def _shown(self, copy: TripCopy, trip: Trip, now_ms: int) -> Shown:
-        car = copy.car
-        # Of a driver who no longer has the trip, or of a trip that is over, a position is nobody's business.
-        if car is not None and (trip.ended or car.assignment != trip.assignment):
-            car = None
+        car = visible_car(trip, copy.car)
         freshness = freshness_of(car, now_ms, self._stale_after_ms, self._lost_after_ms)
         return Shown(trip, car, freshness, copy.log, copy.epoch, copy.offset)
 
@@ -233,6 +230,11 @@ class TripMirror:
         if due_ms is not None and due_ms < copy.due_ms:
             copy.due_ms = due_ms
             heapq.heappush(self._due, (due_ms, copy.trip_id))
+
+
+def visible_car(trip: Trip, car: TripCar | None) -> TripCar | None:
+    """The car, unless it is of a driver who no longer has the trip, or the trip is over: then it is nobody's business."""
+    return None if car is None or trip.ended or car.assignment != trip.assignment else car
 
 
 def freshness_of(car: TripCar | None, now_ms: int, stale_after_ms: int, lost_after_ms: int) -> str:
