@@ -233,7 +233,7 @@ class TripMirror:
 
 
 def visible_car(trip: Trip, car: TripCar | None) -> TripCar | None:
-    """The car, unless it is of a driver who no longer has the trip, or the trip is over: then it is nobody's business."""
+    """The car, unless its driver no longer has the trip, or the trip is over: then it is nobody's business."""
     return None if car is None or trip.ended or car.assignment != trip.assignment else car
 
 
