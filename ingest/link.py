@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections.abc import Callable
 from contextlib import suppress
 from threading import get_ident
 from typing import ClassVar
 
 from kafka import KafkaProducer
-from kafka.errors import KafkaError
+from kafka.errors import KafkaError, KafkaTimeoutError
 from kafka.net.compat import KafkaNetClient
 
 log = logging.getLogger(__name__)
@@ -19,6 +20,8 @@ log = logging.getLogger(__name__)
 LOOK_EVERY_S = 1.0
 #: A broker that takes longer to say who it is, is not there yet; the next look comes soon.
 BOOTSTRAP_TIMEOUT_MS = 3_000
+#: A topic of which a broker that answers says nothing for so long is not there.
+METADATA_WITHIN_S = 1.0
 #: A frame is at most 900 kB (frames.MAX_FRAME_BYTES); frames of one partition that waited together share a batch.
 BATCH_BYTES = 950_000
 #: One request may carry a batch for each of several partitions. Brokers take 100 MiB (`socket.request.max.bytes`).
@@ -116,8 +119,16 @@ class KafkaLink:
         return None
 
     def _partitions_found(self, producer: KafkaProducer) -> set[int]:
-        found: set[int] = producer.partitions_for(self._topic)
-        return found
+        # A client that is new asks for the topic now, and a distant broker's answer takes longer than MAX_BLOCK_MS.
+        deadline_s = time.monotonic() + METADATA_WITHIN_S
+        while True:
+            try:
+                found: set[int] = producer.partitions_for(self._topic)
+                return found
+            except KafkaTimeoutError:
+                if time.monotonic() > deadline_s:
+                    raise
+                time.sleep(METADATA_WITHIN_S / 20)
 
     async def _anyone_listens(self) -> bool:
         # The client keeps a dead broker's address and says nothing until a record fails; a connection attempt a
