@@ -28,7 +28,6 @@ Record = Callable[[str, object], None]
 
 @pytest.fixture(scope="module", params=ENGINE_PAIRS)
 def system(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:
-    # What a trip's rider is told of silence is another test's: here cars stand still while a worker is replaced.
     with System(request.param, tmp_path_factory.mktemp("trips"), lambda: "wall") as system:
         yield system
 
@@ -38,16 +37,18 @@ def test_riders_who_are_cut_off_and_a_push_that_is_killed_miss_no_event(
 ) -> None:
     plans = [plan_of(number, "rider", BEGIN_WITHIN_S) for number in range(TRIPS)]
     with Town(system, plans, partial(cuts_of, times=DISCONNECTS, every_s=LEAVE_EVERY_S)) as town:
+        under_way = []
         for share in (0.3, 0.6):
             until(lambda share=share: town.left >= share * TRIPS * DISCONNECTS, 90, lambda: f"{town.left} left")
+            under_way.append(town.under_way)
             system.push.kill()
             system.push.start()
             system.push.wait_ready()
         town.await_the_end(within_s=90)
-        for name, value in town.figures().items():
+        for name, value in {**town.figures(), "under_way_when_killed": under_way}.items():
             record_property(name, value)
-        print(town.dispatcher.unavailable)
         town.reckon()
+        assert under_way[0] > 0.9 * TRIPS
         assert town.left == TRIPS * DISCONNECTS
         riders = town.riders.values()
         assert sum(rider.cut_offs for rider in riders) > TRIPS / 2, "push was killed while many were connected"
@@ -59,16 +60,18 @@ def test_riders_who_are_cut_off_and_a_push_that_is_killed_miss_no_event(
 def test_trips_go_on_when_the_worker_and_ingest_are_killed(system: System, record_property: Record) -> None:
     plans = [plan_of(number, "worker", BEGIN_WITHIN_S) for number in range(FEWER_TRIPS)]
     with Town(system, plans, partial(cuts_of, times=2, every_s=10.0)) as town:
+        under_way = []
         for share, service in ((0.25, system.worker), (0.4, system.ingest), (0.6, system.worker), (0.7, system.ingest)):
             until(lambda share=share: town.said >= share * town.to_say, 60, lambda: f"{town.said} of {town.to_say}")
+            under_way.append(town.under_way)
             service.kill()
             service.start()
             service.wait_ready()
         town.await_the_end(within_s=90)
-        for name, value in town.figures().items():
+        for name, value in {**town.figures(), "under_way_when_killed": under_way}.items():
             record_property(name, value)
+        assert min(under_way) > FEWER_TRIPS / 4
         assert town.dispatcher.unanswered + town.dispatcher.unavailable.total() > 0, (
             "ingest was killed while it was needed"
         )
-        print(town.dispatcher.unavailable)
         town.reckon()

@@ -94,6 +94,11 @@ class Town(threading.Thread):
         return sum(len(plan.states) for plan in self.plans)
 
     @property
+    def under_way(self) -> int:
+        """Trips that were ordered and are not over."""
+        return len(self.dispatcher.acked) - self.done
+
+    @property
     def left(self) -> int:
         """Times that riders left."""
         return sum(rider.left for rider in self.riders.values())
