@@ -81,14 +81,17 @@ class EventLog:
         self._ids.update(there)
 
     def written(self, sent: Sequence[TripEvent], offset: int) -> bool:
-        """Redis has `sent` now, and `offset` is its last; whether that is what we thought."""
-        ours = self.events[self.known : self.known + len(sent)]
-        if [event.event_id for event in ours] != [event.event_id for event in sent]:
+        """Redis has `sent` now, which was all or what was pending; whether its last offset is as we thought."""
+        for begin in {0, self.known}:
+            end = begin + len(sent)
+            if end >= self.known and [one.event_id for one in self.events[begin:end]] == [one.event_id for one in sent]:
+                break
+        else:
             return False
-        if offset != self.base + self.known + len(sent):
+        if offset != self.base + end:
             self._elsewhere.update(event.event_id for event in sent)
             return False
-        self.known += len(sent)
+        self.known = end
         self._trim()
         return True
 

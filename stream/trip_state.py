@@ -150,13 +150,14 @@ class TripState:
     def take_write(self, now_ms: int) -> TripWrite:
         """What Redis is to be told; from here on that counts as told, unless `not_written` takes it back."""
         self.dirty = False
-        ended = self.trip.ended
+        ended, whole = self.trip.ended, self.written_version < self.trip.version
         return TripWrite(
             self.trip,
-            whole=self.written_version < self.trip.version,
+            whole,
             car=self.drive.take_car(),
             car_gone=ended,
-            events=self.log.pending,
+            # A trip that Redis forgot a moment ago must not begin again in the middle of its log.
+            events=list(self.log.events) if whole else self.log.pending,
             fixes=self.drive.take_fixes(),
             published=self.log.published,
             ttl_ms=max(self.ended_ms + self._rules.kept_ms - now_ms, 1_000) if ended else ACTIVE_TTL_MS,

@@ -55,6 +55,8 @@ class World:
         self.queue: list[Message] = []
         self.published: list[tuple[int, str]] = []
         self.excused: set[tuple[str, int]] = set()
+        self.unmarked: set[int] = set()
+        self.rewriting: set[int] = set()
         self.zombies: list[Worker] = []
         self.workers = [self._begin(number) for number in range(PARTITIONS)]
 
@@ -81,8 +83,13 @@ class World:
         if fault:
             self._write(worker.trips, fault)
             return
+        rounds = 0
         while self._write(worker.trips):
-            pass
+            rounds += 1
+            assert rounds <= 3, "writing again and again does not end"
+        if number in self.rewriting:
+            self.rewriting.remove(number)
+            self.unmarked.discard(number)
         for driver_id, driver in worker.drivers.items():
             self.folds[number][driver_id] = driver.pack()
         worker.unsaved += [message for message in worker.unwritten if message.trip is not None]
@@ -112,6 +119,7 @@ class World:
             self.zombies.append(before)
         again = before.unsaved + before.unwritten
         worker = self.workers[number] = self._begin(number)
+        self.rewriting.discard(number)
         pending = {id(ping) for message in before.unwritten for ping in message.pings}
         kept = self.redis.trips.get(self.trip_id)
         for driver_id, fixes in before.recent.items():
@@ -130,13 +138,19 @@ class World:
         self.zombies.clear()
 
     def wipe(self) -> None:
-        """Redis forgets everything."""
-        for worker in self.workers:
-            worker.trips.rewrite()
+        """Redis forgets everything; nobody knows yet."""
         self.redis.trips.clear()
+        self.unmarked, self.rewriting = set(range(PARTITIONS)), set()
+
+    def notice(self) -> None:
+        """The workers look whether Redis has their mark, which they leave there once everything is written."""
+        for number in self.unmarked - self.rewriting:
+            self.workers[number].trips.rewrite()
+            self.rewriting.add(number)
 
     def settle(self) -> None:
         """Everything arrives, and everybody does what there is to do."""
+        self.notice()
         self.zombies.clear()
         for message in self.queue:
             self.deliver(message)
