@@ -73,9 +73,7 @@ class Route:
         end_m = self._true_m[segments.stop] - _HAIR_M if segments.stop + 1 < len(self._true_m) else inf
         for segment in segments:
             match = self._nearest(segment, x, y)
-            if (begin_m > 0 and match.at_m < begin_m + _HAIR_M) or (
-                end_m < self.length_m and match.at_m > end_m - _HAIR_M
-            ):
+            if not begin_m < match.at_m < end_m:
                 continue  # It may be nearer to what lies beyond.
             astray_m = abs(match.at_m - at_m - moved_m) + (_BACKWARDS - 1) * max(at_m - match.at_m, 0.0)
             cost = (match.offset_m / _NOISE_M) ** 2 / 2 + astray_m / _BACK_M

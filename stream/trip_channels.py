@@ -94,7 +94,9 @@ class TripSnapshot(msgspec.Struct, frozen=True):
 class TripWrite:
     """What is to be written of one trip. `whole` gives Redis the trip itself too (it must, after a change or a wipe).
 
-    `events` are in order; those that were logged before are passed over. `ttl_ms` is how long it stays from now.
+    `events` are in order; those that were logged before are passed over. `log_offset` is the log's last as the writer
+    knows it: who is wrong about it is behind, and would put an event where it does not belong. None: any will do.
+    `ttl_ms` is how long it stays from now.
     """
 
     trip: Trip
@@ -105,6 +107,7 @@ class TripWrite:
     fixes: Sequence[TrackFix] = ()
     published: int = 0
     ttl_ms: int = ACTIVE_TTL_MS
+    log_offset: int | None = None
 
 
 @dataclass(slots=True)

@@ -34,9 +34,11 @@ from stream.trip_channels import (
 )
 
 # KEYS trip, log, ids, track · ARGV channel, version, assignment, trip ('' unchanged), car ('' unchanged, '-' gone),
-# the car's fix time, published, kept events, ttl_ms, body, number of events, (event id, event)*, (fix time, fix)*
-# Returns {outcome, offset, published}: 'written'; 'superseded' when the trip has another driver or a higher version by
-# now, and this worker is behind; 'missing' when Redis does not know the trip and was not given it.
+# the car's fix time, published, kept events, ttl_ms, body, the log's last offset as the writer knows it ('' any),
+# number of events, (event id, event)*, (fix time, fix)*
+# Returns {outcome, offset, published}: 'written'; 'superseded' when the trip has another driver, a higher version or
+# another last offset by now, and this worker is behind; 'missing' when Redis does not know the trip and was not given
+# it.
 # One script is one atomic step: the log, the sequence and the publication cannot be seen apart. An event is logged
 # once, by its id; a car never goes back; a new driver begins a new track.
 APPLY = """
@@ -44,7 +46,8 @@ local meta = redis.call('HMGET', KEYS[1], 'version', 'assignment', 'offset', 'pu
 local version, assignment = tonumber(ARGV[2]), tonumber(ARGV[3])
 local offset, published = tonumber(meta[3] or '0'), math.max(tonumber(meta[4] or '0'), tonumber(ARGV[7]))
 if meta[1] then
-  if tonumber(meta[2]) > assignment or tonumber(meta[1]) > version then return {'superseded', offset, published} end
+  if tonumber(meta[2]) > assignment or tonumber(meta[1]) > version or (ARGV[11] ~= '' and tonumber(ARGV[11]) ~= offset)
+  then return {'superseded', offset, published} end
 elseif ARGV[4] == '' then
   return {'missing', 0, 0}
 end
@@ -71,9 +74,9 @@ elseif ARGV[5] ~= '' then
     changed = true
   end
 end
-local count, fresh = tonumber(ARGV[11]), 0
+local count, fresh = tonumber(ARGV[12]), 0
 local trailing = true
-for i = 12, 11 + 2 * count, 2 do
+for i = 13, 12 + 2 * count, 2 do
   if redis.call('HSETNX', KEYS[3], ARGV[i], offset + 1) == 1 then
     offset = offset + 1
     fresh = fresh + 1
@@ -82,7 +85,7 @@ for i = 12, 11 + 2 * count, 2 do
     trailing = false
   end
 end
-for i = 12 + 2 * count, #ARGV, 2 do redis.call('HSET', KEYS[4], ARGV[i], ARGV[i + 1]) end
+for i = 13 + 2 * count, #ARGV, 2 do redis.call('HSET', KEYS[4], ARGV[i], ARGV[i + 1]) end
 redis.call('HSET', KEYS[1], 'offset', offset, 'published', published)
 for i = 1, 4 do redis.call('PEXPIRE', KEYS[i], ARGV[9]) end
 if fresh > 0 or changed then
@@ -176,6 +179,7 @@ class TripIndex:
             self._kept_events,
             write.ttl_ms,
             pack_trip_body(trip if write.whole else None, car, write.car_gone, write.events),
+            "" if write.log_offset is None else write.log_offset,
             len(write.events),
         ]
         args.extend(chain.from_iterable((event.event_id, pack_event(event)) for event in write.events))

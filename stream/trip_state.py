@@ -161,6 +161,7 @@ class TripState:
             fixes=self.drive.take_fixes(),
             published=self.log.published,
             ttl_ms=max(self.ended_ms + self._rules.kept_ms - now_ms, 1_000) if ended else ACTIVE_TTL_MS,
+            log_offset=self.log.base + self.log.known,
         )
 
     def written(self, write: TripWrite, offset: int) -> None:

@@ -40,7 +40,9 @@ class FakeRedis:
     def apply(self, write: TripWrite) -> TripReply:
         trip_id = write.trip.trip_id
         kept = self.trips.get(trip_id)
-        if kept is not None and (kept.trip.assignment, kept.trip.version) > (write.trip.assignment, write.trip.version):
+        if kept is not None and (
+            kept.trip.version > write.trip.version or write.log_offset not in (None, len(kept.log) + kept.trimmed)
+        ):
             return TripReply(TripOutcome.SUPERSEDED, len(kept.log) + kept.trimmed, kept.published)
         if kept is None:
             if not write.whole:

@@ -17,7 +17,7 @@ MAX_SPEED_MPS = 55.0
 
 
 def fix(at_s: float, north_m: float, accuracy_m: float | None = None, **more: Any) -> TrackFix:
-    return TrackFix(int(at_s * 1000), 40.0 + north_m / METRES_PER_DEGREE, -74.0, accuracy_m, **more)
+    return TrackFix(round(at_s * 1000), 40.0 + north_m / METRES_PER_DEGREE, -74.0, accuracy_m, **more)
 
 
 def track_of(*fixes: TrackFix) -> Track:
@@ -116,6 +116,13 @@ def test_adding_a_fix_again_changes_nothing() -> None:
 def test_one_false_fix_adds_nothing_to_the_distance() -> None:
     honest = [fix(at, at * 10.0) for at in range(10)]
     assert track_of(*honest, fix(4.5, 90_000.0)).distance_m == pytest.approx(90.0)
+
+
+def test_a_late_fix_may_take_away_what_vouched_for_another() -> None:
+    track = track_of(fix(0, 0), fix(10, 50_000), fix(12, 50_100))
+    assert track.distance_m == pytest.approx(100.0)
+    track.add(fix(11, 10))
+    assert track.distance_m == slow_distance_m(list(track)) == 0.0
 
 
 @pytest.mark.parametrize("at_s", [-1, 0, 9, 10, 11])

@@ -176,3 +176,18 @@ async def test_a_write_of_many_events_is_trimmed_like_many_writes(client: redis.
     snapshot = await index.snapshot("t-1")
     assert snapshot is not None
     assert [entry.offset for entry in snapshot.entries] == list(range(7 - kept, 7))
+
+
+async def test_who_is_wrong_about_the_log_puts_nothing_into_it(index: TripIndex) -> None:
+    await index.apply([write(trip(2))])
+    late = TripWrite(trip(2), whole=False, car=car(9_000), events=[event(7)], log_offset=1)
+    assert await index.apply([late]) == [(TripOutcome.SUPERSEDED, 2, 0)]
+    snapshot = await index.snapshot("t-1")
+    assert snapshot is not None
+    assert (snapshot.offset, snapshot.car) == (2, None)
+    late.log_offset = 2
+    assert await index.apply([late]) == [(TripOutcome.WRITTEN, 3, 0)]
+
+
+async def test_a_trip_that_was_forgotten_is_taken_whatever_its_writer_thinks_of_the_log(index: TripIndex) -> None:
+    assert await index.apply([write(trip(2), log_offset=7)]) == [(TripOutcome.WRITTEN, 2, 0)]

@@ -24,7 +24,7 @@ from ingest.trips import (
     Trip,
 )
 from stream.positions import METRES_PER_DEGREE
-from stream.trip_channels import ACTIVE_TTL_MS, TripOutcome, TripReply, TripWrite
+from stream.trip_channels import ACTIVE_TTL_MS, TripWrite
 from stream.trips import CHECKPOINT_MS, LATE_FIXES_MS, PartitionTrips
 from tests.oracle.polylines import encode
 from tests.oracle.trips import FakeRedis, check_log
@@ -354,6 +354,10 @@ def test_a_reassignment_is_right_whichever_half_comes_first(late_half: int) -> N
     assert kept.log == after.history
     assert world.published == [(1, "v1"), (2, "v2"), (3, "v3")]
     assert DRIVERS[0] not in world.workers[0].trips.drivers
+    # A worker asks Redis for no trip that is not its own.
+    again = Alone()
+    again.restore(world.tables[0][TRIP])
+    assert again.unsynced() == []
     assert (world.workers[0].trips.active_count(), world.workers[1].trips.active_count()) == (0, 1)
 
 
@@ -439,6 +443,15 @@ def test_a_trip_whose_end_is_everywhere_is_not_read_again_after_a_restart() -> N
         again.restore(value)
         assert again.unsynced() == read
         assert list(again.trips()) == list(trips.trips())
+    # But a Redis that forgot it must be given it, also by the worker after this one.
+    trips.rewrite()
+    (forgotten,) = (value for _, value in trips.take_saves(START_MS) if value)
+    again = Alone()
+    again.restore(forgotten)
+    assert again.unsynced() == [TRIP]
+    trips.redis = FakeRedis()
+    assert trips.flush().whole
+    assert [value for _, value in trips.take_saves(START_MS)] == [settled]
 
 
 def test_a_restored_trip_goes_on_with_its_car_its_pace_and_its_way() -> None:
@@ -459,6 +472,41 @@ def test_a_restored_trip_goes_on_with_its_car_its_pace_and_its_way() -> None:
     assert here.remaining_m == pytest.approx(900, abs=2)
     assert here.eta_s is not None
     assert 900 / 10 < here.eta_s < 900 / RULES.default_speed_mps
+
+
+def test_a_worker_that_does_not_know_yet_what_was_told_tells_nothing() -> None:
+    trips = Alone(enroute())
+    trips.flush()
+    ((_, saved),) = trips.take_saves(START_MS)
+    near = [ping(DRIVERS[0], START_MS + at * 1_000, 20) for at in range(5, 9)]
+    sees(trips, *near[:2])
+    assert [event.event_id for event in trips.flush().events] == ["a1:approaching:pickup:60"]
+    again = Alone()
+    again.redis = trips.redis
+    assert saved is not None
+    again.restore(saved)
+    away = [ping(DRIVERS[0], START_MS + at * 1_000, 90) for at in range(10, 14)]
+    sees(again, *away[:2])
+    again.sync()
+    sees(again, *away[2:])
+    assert again.flush().events == []
+
+
+def test_fixes_of_two_workers_are_not_two_in_a_row() -> None:
+    trips = Alone(enroute())
+    sees(trips, ping(DRIVERS[0], START_MS + 2_000, 0))
+    ((_, saved),) = trips.take_saves(START_MS)
+    sees(trips, ping(DRIVERS[0], START_MS + 3_000, 500))
+    trips.flush()
+    again = Alone()
+    again.redis = trips.redis
+    assert saved is not None
+    again.restore(saved)
+    again.sync()
+    sees(again, ping(DRIVERS[0], START_MS + 13_000, 0))
+    assert arrivals(again.flush()) == []
+    sees(again, ping(DRIVERS[0], START_MS + 14_000, 0))
+    assert arrivals(again.flush()) == ["a1:arrived:pickup"]
 
 
 @pytest.mark.parametrize("value", [b"", b"\xc1", msgspec.msgpack.encode([2]), msgspec.msgpack.encode("trip")])
@@ -485,14 +533,14 @@ def test_a_redis_that_lost_the_trip_is_given_all_of_it() -> None:
     sees(trips, ping(DRIVERS[0], START_MS + 2_000, 500), ping(DRIVERS[0], START_MS + 3_000, 490))
     trips.flush()
     sees(trips, ping(DRIVERS[0], START_MS + 4_000, 480))
-    (write,) = trips.take_writes(START_MS)
-    assert not write.whole
-    trips.written(write, TripReply(TripOutcome.MISSING, 0, 0))
+    trips.redis = FakeRedis()
+    assert not trips.flush().whole
     again = trips.flush()
     assert again.whole
     assert [event.event_id for event in again.events] == ["v1", "v2"]
     assert len(again.fixes) == 3
     assert again.car is not None
+    trips.redis = FakeRedis()
     trips.rewrite()
     wiped = trips.flush()
     assert (wiped.whole, wiped.events, wiped.fixes, wiped.car) == (True, again.events, again.fixes, again.car)

@@ -57,6 +57,7 @@ class World:
         self.excused: set[tuple[str, int]] = set()
         self.unmarked: set[int] = set()
         self.rewriting: set[int] = set()
+        self.haunted = False
         self.zombies: list[Worker] = []
         self.workers = [self._begin(number) for number in range(PARTITIONS)]
 
@@ -135,6 +136,7 @@ class World:
         """Whoever does not know yet that it is over writes once more, and then knows."""
         for worker in self.zombies:
             self._write(worker.trips)
+            self.haunted = True
         self.zombies.clear()
 
     def wipe(self) -> None:
@@ -155,6 +157,12 @@ class World:
         for message in self.queue:
             self.deliver(message)
         self.queue.clear()
+        if self.haunted:
+            # What somebody else wrote is seen at the next write, or by the next worker: let there be one.
+            for number in range(PARTITIONS):
+                self.flush(number)
+                self.persist(number)
+                self.crash(number)
         for _ in range(3):
             for number in range(PARTITIONS):
                 self.flush(number)
