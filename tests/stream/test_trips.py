@@ -117,6 +117,7 @@ wipes = st.one_of(
 
 
 def run(world: World, versions: list[Trip], sent: list[list[Ping]], done: list[tuple[Any, ...]]) -> None:
+    world.last_assignment = versions[-1].assignment
     messages = [
         (version.history[-1].at_ms, Message(partition, version))
         for version in versions

@@ -58,6 +58,8 @@ class World:
         self.unmarked: set[int] = set()
         self.rewriting: set[int] = set()
         self.haunted = False
+        #: The assignment that the trip has in the end: each has a track of its own.
+        self.last_assignment = 1
         self.zombies: list[Worker] = []
         self.workers = [self._begin(number) for number in range(PARTITIONS)]
 
@@ -119,18 +121,18 @@ class World:
         if zombie:
             self.zombies.append(before)
         again = before.unsaved + before.unwritten
-        worker = self.workers[number] = self._begin(number)
+        self.workers[number] = self._begin(number)
         self.rewriting.discard(number)
         pending = {id(ping) for message in before.unwritten for ping in message.pings}
         kept = self.redis.trips.get(self.trip_id)
         for driver_id, fixes in before.recent.items():
             for ping in fixes:
-                there = kept is not None and kept.trip.driver_id == driver_id and ping.fix_time_ms in kept.track
+                mine = kept is not None and kept.trip.assignment == self.last_assignment
+                there = kept is not None and mine and ping.fix_time_ms in kept.track
                 if id(ping) not in pending and not there:
                     self.excused.add((driver_id, ping.fix_time_ms))
         for message in again:
             self.deliver(message)
-        assert worker is self.workers[number]
 
     def zombie_writes(self) -> None:
         """Whoever does not know yet that it is over writes once more, and then knows."""
