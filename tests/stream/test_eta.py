@@ -66,3 +66,5 @@ def test_a_fix_that_is_told_again_counts_once() -> None:
     pace.feed("pickup", 10_000, 900, DEFAULT_MPS, MAX_MPS)
     pace.feed("pickup", 5_000, 100, DEFAULT_MPS, MAX_MPS)
     assert pace.speed_mps == speed_mps
+    pace.feed("pickup", 20_000, 800, DEFAULT_MPS, MAX_MPS)
+    assert pace == driven((0, 1_000), (10, 900), (20, 800))

@@ -510,6 +510,21 @@ def test_fixes_of_two_workers_are_not_two_in_a_row() -> None:
     assert arrivals(again.flush()) == ["a1:arrived:pickup"]
 
 
+def test_of_two_saved_values_of_a_trip_the_later_counts() -> None:
+    before = enroute()
+    values = []
+    for trip in (before, forth(before)):
+        ((_, value),) = Alone(trip).take_saves(START_MS)
+        assert value is not None
+        values.append(value)
+    for order in (values, values[::-1]):
+        again = Alone()
+        for value in order:
+            again.restore(value)
+        assert list(again.trips()) == [forth(before)]
+        assert again.take_saves(START_MS) == []
+
+
 @pytest.mark.parametrize("value", [b"", b"\xc1", msgspec.msgpack.encode([2]), msgspec.msgpack.encode("trip")])
 def test_a_value_of_another_version_is_refused(value: bytes) -> None:
     with pytest.raises(msgspec.DecodeError):
