@@ -112,7 +112,7 @@ def test_a_car_off_its_route_is_said_to_be() -> None:
 
 
 def test_a_car_that_was_not_seen_for_long_is_found_far_along() -> None:
-    route = Route([at(0, 0), at(0, 9_000)])
+    route = Route([at(0, 0), at(0, 3_000), at(0, 6_000), at(0, 9_000)])
     match = route.find(*at(3, 7_000), at_m=100, moved_m=0)
     assert match is not None
     assert match.at_m == pytest.approx(7_000, abs=0.1)

@@ -510,6 +510,16 @@ def test_fixes_of_two_workers_are_not_two_in_a_row() -> None:
     assert arrivals(again.flush()) == ["a1:arrived:pickup"]
 
 
+def test_a_trip_that_goes_on_before_anybody_noticed_that_redis_forgot_it_has_its_log_in_order() -> None:
+    before = enroute()
+    trips = Alone(before)
+    trips.flush()
+    trips.redis = FakeRedis()
+    trips.take(forth(before), [], START_MS)
+    trips.flush()
+    assert trips.redis.trips[TRIP].log == forth(before).history
+
+
 def test_of_two_saved_values_of_a_trip_the_later_counts() -> None:
     before = enroute()
     values = []
