@@ -2,7 +2,7 @@
 
 Names of places and the rider's id are never shown. Once the rider has boarded, nor is anything of where the rider was
 fetched: not the pickup, not the way to it, not the stops and the part of the route that are behind the car, not what
-people noted, not the zones that were crossed before. After the end there is nothing to show at all.
+people noted, not the zones that were crossed before. After the end there is nothing to show but that it has ended.
 """
 
 from __future__ import annotations
@@ -35,7 +35,9 @@ def has_boarded(trip: Trip) -> bool:
 
 
 def share_trip(trip: Trip, car: TripCar | None) -> TripMessage:
-    """The trip for the holder of a share link, while it has not ended. `car` is where it is now."""
+    """The trip for the holder of a share link. `car` is where it is now."""
+    if trip.ended:
+        return TripMessage(trip.trip_id, trip.version, trip.state)
     boarded = has_boarded(trip)
     passed = trip.next_waypoint if boarded else 0
     return replace(
@@ -54,8 +56,8 @@ def share_event(entry: LogEntry, trip: Trip) -> EventMessage:
     message = event_message(entry)
     if not has_boarded(trip):
         return message
-    before = entry.event.state in BEFORE_BOARDING
-    return replace(message, by="", reason="", zone_id="" if before else message.zone_id)
+    hidden = trip.ended or entry.event.state in BEFORE_BOARDING
+    return replace(message, by="", reason="", zone_id="" if hidden else message.zone_id)
 
 
 def share_progress(car: TripCar, trip: Trip) -> ProgressMessage:

@@ -39,7 +39,7 @@ class TripAnswer(msgspec.Struct, frozen=True):
 
 
 def trip_answer(snapshot: TripSnapshot, shared: bool, now_ms: int, settings: FreshnessSettings) -> TripAnswer:
-    """`shared` is for the holder of a share link, whom nobody shows a trip that has ended. `now_ms` is event time."""
+    """`shared` is for the holder of a share link, who sees no place once the trip has ended. `now_ms` is event time."""
     trip, car = snapshot.trip, visible_car(snapshot.trip, snapshot.car)
     answer = TripAnswer(
         now_ms,

@@ -21,18 +21,21 @@ _encoder = msgspec.json.Encoder()
 
 
 class TripMessage(msgspec.Struct, frozen=True):
-    """A trip as its watchers see it. What is left out is not for them. A waypoint that is not either is null."""
+    """A trip as its watchers see it. What is left out is not for them. A waypoint that is not either is null.
+
+    All of it but `trip_id`, `version` and `state` is left out for the holder of a share link once the trip has ended.
+    """
 
     trip_id: str
     version: int
     state: str
-    driver_id: str
-    assignment: int
-    dropoff: Place
-    waypoints: Sequence[Place | None]
-    next_waypoint: int
-    route: str
-    created_at_ms: int
+    driver_id: str | UnsetType = UNSET
+    assignment: int | UnsetType = UNSET
+    dropoff: Place | UnsetType = UNSET
+    waypoints: Sequence[Place | None] | UnsetType = UNSET
+    next_waypoint: int | UnsetType = UNSET
+    route: str | UnsetType = UNSET
+    created_at_ms: int | UnsetType = UNSET
     pickup: Place | UnsetType = UNSET
     approach: str | UnsetType = UNSET
     rider_id: str | UnsetType = UNSET

@@ -33,14 +33,15 @@ EXPIRED: Final = "expired"
 class TripOutbox:
     """One trip subscription of one rider. `take` makes the next message. A held one owes nothing yet."""
 
-    __slots__ = ("_car", "_freshness", "_log", "_mark", "_quoted_sub", "_recover", "ending", "held", "offset", "over",
-                 "sub", "view")  # fmt: skip
+    __slots__ = ("_car", "_epoch", "_freshness", "_log", "_mark", "_quoted_sub", "_recover", "ending", "held", "offset",
+                 "over", "sub", "view")  # fmt: skip
 
     def __init__(self, sub: str, view: TripView, recover: tuple[str, int] | None = None) -> None:
         """`recover` is the (epoch, offset) up to which the rider knows the trip's events."""
         self.sub, self.view, self._recover = sub, view, recover
         self._quoted_sub = quote(sub)
         self._log = 0  # which log `offset` is of; none yet
+        self._epoch = 0  # of that log, as it was told
         self.offset = 0  # of the last event that was sent
         self._mark = (0, False)
         self._car: TripCar | None = None
@@ -51,9 +52,11 @@ class TripOutbox:
 
     @property
     def position(self) -> str:
-        """`<epoch>/<offset>` from which the rider can resume; "" before it has been told anything."""
-        shown = self.view.copy.shown
-        return f"{shown.epoch}/{self.offset}" if self._log and shown is not None else ""
+        """`<epoch>/<offset>` from which the rider can resume; "" before it has been told anything.
+
+        It is of the log that was told: an offset says nothing in the log that is shown by now, if that is another.
+        """
+        return f"{self._epoch}/{self.offset}" if self._log else ""
 
     def take(self, now_ms: int, positions: bool) -> Message | None:
         """The next message as of `now_ms` (event time), or None; without `positions` the car can wait."""
@@ -66,10 +69,10 @@ class TripOutbox:
         if self.held or shown is None or not copy.is_settled:
             return None
         over = self.view.redacted and shown.trip.ended
-        if self._log == 0 and over:
+        entries = copy.after(self.offset) if self._log == shown.log else None
+        if entries is None and over:
             self.ending = TRIP_OVER
             return self._end()
-        entries = copy.after(self.offset) if self._log == shown.log else None
         if entries is None:
             return self._snapshot(shown, now_ms)
         mark = self.view.trip_mark(shown)
@@ -91,7 +94,8 @@ class TripOutbox:
         after = None
         if recover is not None and recover[0] == str(shown.epoch) and self.view.copy.after(recover[1]) is not None:
             after = recover[1]
-        self._log, self.offset, self._mark = shown.log, shown.offset, self.view.trip_mark(shown)
+        self._log, self._epoch, self.offset = shown.log, shown.epoch, shown.offset
+        self._mark = self.view.trip_mark(shown)
         self._car, self._freshness = shown.car, shown.freshness
         resumed = "" if recover is None else SNAPSHOT if after is None else REPLAY
         tail = self.view.snapshot(shown, after, now_ms)

@@ -76,13 +76,14 @@ export class Trip {
   }
 
   #become(trip) {
+    // Of a trip that has ended the server says no more than that.
+    if (ENDED.has(trip.state)) return this.end("over");
     // The server cuts off what lies behind the car, and says nothing of a way on which it has not found the car yet:
     // then the one that is known still holds for what is ahead.
     const same = this.trip?.assignment === trip.assignment;
     this.trip = trip.route || !same ? trip : { ...trip, route: this.trip.route };
     // A car of a driver who no longer has the trip says nothing about it.
     if (this.car && this.car.driver_id !== trip.driver_id) this.#drive(null, null);
-    if (ENDED.has(trip.state)) this.end("over");
   }
 
   #drive(car, progress) {

@@ -1,4 +1,4 @@
-"""What the holder of a share link is told holds nothing of the rider, nor, after boarding, of where the rider was."""
+"""What the holder of a share link is told: nothing of the rider, nor, after boarding, of before, nor after the end."""
 
 from __future__ import annotations
 
@@ -39,12 +39,15 @@ def trips(draw: st.DrawFn) -> Trip:
 
 
 @given(trips(), legs, st.none() | st.floats(0, 3e7), st.booleans())
-def test_no_name_no_rider_and_after_boarding_no_place_of_before(trip, leg, route_m, off_route):
+def test_no_name_no_rider_after_boarding_no_place_of_before_and_after_the_end_none(trip, leg, route_m, off_route):
     car = trip_car(trip, 1, leg=leg, route_m=route_m, off_route=off_route, distance_m=5.0)
     text = encode(share_trip(trip, car)).decode()
     told = json.loads(text)
     assert "SECRET" not in text
     assert "rider_id" not in told
+    if trip.ended:
+        assert told == {"trip_id": trip.trip_id, "version": trip.version, "state": trip.state}
+        return
     assert len(told["waypoints"]) == len(trip.waypoints)
     if trip.state in BEFORE_BOARDING:
         assert told["pickup"] == {"lat": trip.pickup.lat, "lon": trip.pickup.lon}
@@ -100,5 +103,5 @@ def test_what_people_noted_and_the_zones_of_before_are_gone_once_the_rider_has_b
         assert told["reason"] == "SECRET NOTE"
         return
     assert told.keys().isdisjoint({"by", "reason"})
-    assert ("zone_id" in told) == (state not in BEFORE_BOARDING)
+    assert ("zone_id" in told) == (state not in BEFORE_BOARDING and not trip.ended)
     assert (told["offset"], told["event_id"], told["place"]) == (3, "e", "pickup")

@@ -172,13 +172,46 @@ def test_a_share_link_ends_with_its_trip_after_the_last_event():
     world.take(0)
     world.hear(world.model.write(moved(world.model.trip, COMPLETE)))
     world.settle()
-    assert [each["type"] for each in world.take(0)] == ["trip_events", "trip_ended"]
+    events, ended = world.take(0)
+    assert events["trip"] == {"trip_id": "t-1", "version": 2, "state": COMPLETE}
+    assert ended["type"] == "trip_ended"
     assert world.outboxes[0].over
     late = world.connect(TripApp())
     message = late.take(world.now_ms, True)
     assert message is not None
     assert json.loads(message.payload) == {"type": "trip_ended", "sub": "mine", "reason": "trip_over"}
     assert late.take(world.now_ms, True) is None
+
+
+def test_a_share_link_is_not_told_anew_of_a_trip_that_has_ended_meanwhile():
+    world = World(shared=True)
+    world.settle()
+    world.take(0)
+    world.model.wipe()
+    world.hear(world.model.write(moved(world.model.trip, COMPLETE)))
+    world.settle()
+    assert [each["type"] for each in world.take(0)] == ["trip_ended"]
+
+
+def test_a_rider_resumes_in_the_log_that_it_was_told_and_not_in_one_that_came_after():
+    world = World()
+    assert world.outboxes[0].position == ""
+    world.settle()
+    for _ in range(4):
+        world.hear(world.model.write(found=[world.event()]))
+    world.settle()
+    world.take(0)
+    app = world.apps[0]
+    world.model.wipe()
+    world.hear(world.model.write(world.model.trip))
+    for _ in range(6):
+        world.hear(world.model.write(found=[world.event()]))
+    world.settle()  # and the rider, who reads nothing, is closed with 4008
+    assert world.outboxes[0].position == f"{app.epoch}/{app.offset}"
+    world.outboxes[0] = world.connect(app)
+    (anew,) = world.take(0)
+    assert anew["mode"] == "snapshot"
+    assert [event["event_id"] for event in app.events] == [entry.event.event_id for entry in world.model.log]
 
 
 def test_riders_who_watch_the_same_are_told_the_same_bytes():
@@ -243,6 +276,9 @@ def run(world: World, steps: list[tuple[Any, ...]]) -> Iterator[None]:
             case "turn", rider, positions, most:
                 world.settle()
                 world.take(rider, positions, most)
+                app = world.apps[rider]
+                if world.outboxes[rider].position:
+                    assert world.outboxes[rider].position == f"{app.epoch}/{app.offset}"
             case "cut off", rider, heard:
                 # What was sent in the last moment may not have arrived.
                 app, outbox = world.apps[rider], world.outboxes[rider]
