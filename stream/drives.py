@@ -57,6 +57,8 @@ class Drive:
         self.start_ms = started[-1] if started else trip.created_at_ms
         self.track = Track(rules.max_speed_mps)
         self.unwritten: set[int] = set()
+        #: The driver is busy with another trip.
+        self.held = False
         self.car, self.pace, self.approach = car, pace or Pace(), approach or Approach()
         self._legs: dict[str, Leg] | None = None
         #: The car when it was last on its polyline.
@@ -102,6 +104,7 @@ class Drive:
         car, trip = self.car, self._trip
         if trip.ended or live.fix_time_ms < self.start_ms or (car is not None and live.fix_time_ms <= car.fix_time_ms):
             return False
+        self.held = False
         self._go(
             TripCar(
                 trip.assignment,
@@ -117,6 +120,16 @@ class Drive:
             )
         )
         return True
+
+    def hold(self, fix_time_ms: int) -> bool:
+        """It begins after this fix, and not before; whether a car was shown until now."""
+        shown, self.car, self._on_route, self.held = self.car is not None, None, None, True
+        self.start_ms = max(self.start_ms, fix_time_ms + 1)
+        return shown
+
+    def forget_track(self) -> None:
+        """Nobody will ask for it here any more."""
+        self.track, self.unwritten = Track(self._rules.max_speed_mps), set()
 
     def look(self, now_ms: int, told: Container[str]) -> list[Found]:
         """What happens because the car is where it has moved to. `told` has the keys of what was found before."""

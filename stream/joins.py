@@ -100,6 +100,13 @@ class Joined:
         """Whether Kafka is to be told something, or something is to be saved."""
         return self.trips.has_news or bool(self.ready)
 
+    def lost(self) -> None:
+        """Redis was wiped: everything is to be written again, and ingest's ledger to be given its trips."""
+        self.trips.rewrite()
+        if self.zones is not None:
+            self.zones.rewrite()
+        self.given_back, self.read_until = False, None
+
     def before_write(self) -> None:
         """A write of the trips begins."""
         if self.zones is not None:
@@ -139,7 +146,8 @@ class Joined:
                 theirs.setdefault(ping.driver_id, []).append(ping)
         for driver_id, fixes in theirs.items():
             self.trips.observe(driver_id, at.drivers[driver_id].live, fixes, now_ms)
-        if self.zones is None:
+        # Before Redis was asked who is in which zone, everybody would seem to enter.
+        if self.zones is None or not self.synced:
             return
         for driver_id in {ping.driver_id for ping in pings}:
             for event in self.zones.observe(driver_id, at.drivers[driver_id].live, now_ms):

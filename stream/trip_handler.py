@@ -104,7 +104,8 @@ class TripHandler:
             except msgspec.DecodeError:
                 log.error("a trip of the table is not of this version", extra={"partition": partition})
         zones = None if self._zones is None else ZoneTracker(self._zones, self._rules.now_within_ms)
-        self.joined[partition] = joined = Joined(trips, zones)
+        known = self.joined.get(partition)
+        self.joined[partition] = joined = Joined(trips, zones, next_offset=known.next_offset if known else 0)
         for record in self._unsaved + self._unwritten:
             # They will be done, so they must not be forgotten.
             if record.partition == partition and record.trip is not None:
@@ -123,8 +124,7 @@ class TripHandler:
         """Redis was wiped: everything is to be written again."""
         joined = self.joined.get(partition)
         if joined is not None:
-            joined.trips.rewrite()
-            joined.given_back, joined.read_until = False, None
+            joined.lost()
             self._wake()
 
     def next_offsets(self) -> dict[int, int]:
@@ -220,9 +220,7 @@ class TripHandler:
             first, joined.read_until = await self._bounds(partition)
             joined.next_offset = max(joined.next_offset, first)
         if joined.next_offset >= joined.read_until:
-            await self._ledger.restore(
-                [trip for trip in joined.trips.trips() if partition_of(trip.driver_id, self._count) == partition]
-            )
+            await self._ledger.restore(list(joined.trips.trips()))
             await self._ledger.mark_restored(partition)
             joined.given_back = True
 
@@ -243,8 +241,16 @@ class TripHandler:
                         log.warning("cannot give ingest its trips yet", extra={"error": repr(error)})
             saved = [record for record in written if record in self._unsaved]
             self._unsaved = [record for record in self._unsaved if record not in saved]
+            await self._tell_ledger(saved)
             for record in saved:
                 record.done()
+
+    async def _tell_ledger(self, records: Iterable[TripRecord]) -> None:
+        """Redis may have lost what ingest's ledger had when these were on their way to Kafka: then it has it again."""
+        try:
+            await self._ledger.restore([record.trip for record in records if record.trip is not None])
+        except RedisError as error:
+            log.warning("the ledger of trips cannot be looked at", extra={"error": str(error)})
 
     async def _persist(self, partition: int, joined: Joined) -> None:
         trips = joined.trips

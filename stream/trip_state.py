@@ -116,6 +116,17 @@ class TripState:
         for found in self.drive.look(now_ms, _Told(self.log, self.trip.assignment)):
             self._find(found.type, found.key, live.fix_time_ms, place=place, eta_s=found.eta_s)
 
+    def hold(self, fix_time_ms: int) -> None:
+        """Its driver is busy with another trip until after this fix: there is no car to show, and no track."""
+        if self.drive.hold(fix_time_ms):
+            self.dirty = self.progressed = True
+
+    def rest(self) -> None:
+        """It ended so long ago that no late fix is waited for: its track, the most of it, is Redis's alone then."""
+        self.quiet = True
+        if self.settled:
+            self.drive.forget_track()
+
     def zone_event(self, type_: str, zone_id: str, fix_time_ms: int) -> None:
         """`type_` is one of `ingest.trips`' ZONE_ names."""
         self._find(type_, f"{_ZONE_WORDS[type_]}:{zone_id}:{fix_time_ms}", fix_time_ms, zone_id=zone_id)
@@ -155,7 +166,7 @@ class TripState:
             self.trip,
             whole,
             car=self.drive.take_car(),
-            car_gone=ended,
+            car_gone=ended or self.drive.held,
             # A trip that Redis forgot a moment ago must not begin again in the middle of its log.
             events=list(self.log.events) if whole else self.log.pending,
             fixes=self.drive.take_fixes(),

@@ -14,7 +14,7 @@ import heapq
 from collections.abc import Iterable, Sequence
 
 from ingest.events import Ping, partition_of
-from ingest.trips import Trip, TripEvent
+from ingest.trips import NEW, Trip, TripEvent
 from stream.drives import TripRules
 from stream.trip_channels import ACTIVE_TTL_MS, TripLog, TripReply, TripWrite
 from stream.trip_state import TripState
@@ -67,22 +67,25 @@ class PartitionTrips:
             heapq.heappush(self._due, (now_ms, trip.trip_id))
         elif state.take(trip):
             heapq.heappush(self._due, (now_ms, trip.trip_id))
-        if trip.version >= state.trip.version and self._is_home(state):
+        if trip.version >= state.trip.version and self._is_home(state) and not self._is_next(state):
             state.join_recent([ping for ping in recent if ping.driver_id == state.trip.driver_id])
         self._file(state)
 
     def observe(self, driver_id: str, live: Ping, fixes: Sequence[Ping], now_ms: int) -> None:
         """A frame was folded: the driver's live fix, and what of the frame is the driver's."""
         for state in list(self.drivers.get(driver_id, {}).values()):
-            state.join(fixes)
-            state.observe(live, now_ms)
+            if self._is_next(state):
+                state.hold(live.fix_time_ms)
+            else:
+                state.join(fixes)
+                state.observe(live, now_ms)
             self._file(state)
 
     def zone_event(self, driver_id: str, type_: str, zone_id: str, fix_time_ms: int) -> bool:
         """Log it in each active trip of the driver; whether there is one."""
         found = False
         for state in self.drivers.get(driver_id, {}).values():
-            if not state.trip.ended:
+            if not state.trip.ended and not self._is_next(state):
                 state.zone_event(type_, zone_id, fix_time_ms)
                 self._file(state)
                 found = True
@@ -186,7 +189,7 @@ class PartitionTrips:
                 continue
             quiet_at_ms = state.ended_ms + LATE_FIXES_MS
             if state.trip.ended and quiet_at_ms <= now_ms:
-                state.quiet = True
+                state.rest()
                 self._file(state)
             next_ms = quiet_at_ms if state.trip.ended and not state.quiet else forget_at_ms
             heapq.heappush(self._due, (next_ms, trip_id))
@@ -210,6 +213,13 @@ class PartitionTrips:
 
     def _is_home(self, state: TripState) -> bool:
         return partition_of(state.trip.driver_id, self._partitions) == self.number
+
+    def _is_next(self, state: TripState) -> bool:
+        """Whether its driver is busy with another trip: where the car goes until then is not its rider's affair."""
+        theirs = self.drivers.get(state.trip.driver_id, {})
+        return state.trip.state == NEW and any(
+            other is not state and not other.trip.ended and other.trip.state != NEW for other in theirs.values()
+        )
 
     def _keep(self, state: TripState) -> None:
         trip_id = state.trip.trip_id

@@ -201,6 +201,10 @@ class ZoneTracker:
         if self._present.pop(driver_id, None) is not None:
             self._changed.add(driver_id)
 
+    def rewrite(self) -> None:
+        """What was saved is lost: everybody has changed."""
+        self._changed.update(self._present)
+
     def forget_before(self, fix_time_ms: int) -> None:
         """Forget drivers whose last fix was before this. Looked for when the oldest may be, not at every call."""
         if fix_time_ms < self._forget_from_ms:

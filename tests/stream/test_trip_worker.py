@@ -342,3 +342,21 @@ def test_zones_are_told_in_the_trip_or_else_in_their_own_topic(workers: Workers,
     assert [(one["type"], one["driver_id"], one["zone_id"]) for one in found] == [
         ("geofence.entered", "driver-7", "airport")
     ]
+
+
+@pytest.mark.chaos
+def test_a_track_survives_a_worker_that_was_killed_and_later_a_wipe(workers: Workers, driver: int, other: int) -> None:
+    first = workers.start()
+    trip = ordered(driver)
+    send(workers, trip)
+    drive(workers, range(4), driver)
+    until_kept(workers, trip.trip_id, at_step(3))
+    records(workers, TRIP_UPDATES_TOPIC, 1)
+    first.kill()
+    workers.start()
+    drive(workers, range(2), other)
+    workers.until_folded(6)
+    with redis.Redis.from_url(f"redis://{workers.engines.redis.address}/0") as client:
+        client.flushall()
+    until_kept(workers, trip.trip_id, at_step(3))
+    assert len(ask(workers, lambda client: TripIndex(client).track(trip.trip_id))) == 4

@@ -1,0 +1,118 @@
+"""A driver's next trip, while the one before is still under way: its rider sees nothing of the other's ride."""
+
+from __future__ import annotations
+
+from ingest.events import Ping
+from ingest.trips import (
+    COMPLETE,
+    CREATED,
+    ENROUTE_TO_DROPOFF,
+    ENROUTE_TO_PICKUP,
+    NEW,
+    STATE_CHANGED,
+    ZONE_ENTERED,
+    Place,
+    Trip,
+    TripEvent,
+)
+from stream.trip_channels import TripLog, TripOutcome, TripReply, TripWrite
+from stream.trips import PartitionTrips
+from tests.stream.trip_world import RULES
+
+DRIVER = "driver-1"
+START_MS = 1_000_000
+
+
+def fix(second: int) -> Ping:
+    return Ping(DRIVER, START_MS + second * 1_000, 40.7 + second * 1e-4, -74.0, START_MS + second * 1_000)
+
+
+def trip(trip_id: str, *states: str) -> Trip:
+    """After these states, one a version, from NEW on."""
+    history = [
+        TripEvent(f"v{at}", CREATED if at == 1 else STATE_CHANGED, START_MS, state, DRIVER, 1)
+        for at, state in enumerate((NEW, *states), start=1)
+    ]
+    state, version = history[-1].state, len(history)
+    return Trip(trip_id, version, 1, DRIVER, trip_id, state, Place(41.0, -74.0), Place(42.0, -74.0), START_MS, history)
+
+
+class Town:
+    """One partition, and everything it ever wrote of each trip."""
+
+    def __init__(self) -> None:
+        self.trips = PartitionTrips(0, 1, RULES)
+        self.written: dict[str, list[TripWrite]] = {}
+
+    def take(self, one: Trip, recent: list[Ping] | None = None) -> None:
+        self.trips.take(one, recent or [], START_MS)
+        self.write()
+
+    def drive(self, seconds: range) -> None:
+        for second in seconds:
+            self.trips.observe(DRIVER, fix(second), [fix(second)], fix(second).fix_time_ms)
+            self.write()
+
+    def write(self) -> None:
+        for trip_id in self.trips.unsynced():
+            self.trips.adopt(trip_id, TripLog(None))
+        for write in self.trips.take_writes(START_MS):
+            self.written.setdefault(write.trip.trip_id, []).append(write)
+            offset = (write.log_offset or 0) + len(write.events)
+            self.trips.written(write, TripReply(TripOutcome.WRITTEN, offset, 0))
+
+    def cars(self, trip_id: str) -> list[int]:
+        """The seconds at which the trip's car was shown, in order."""
+        found = [(write.car.fix_time_ms - START_MS) // 1_000 for write in self.written[trip_id] if write.car]
+        return list(dict.fromkeys(found))
+
+    def track(self, trip_id: str) -> list[int]:
+        return sorted({(one.fix_time_ms - START_MS) // 1_000 for w in self.written[trip_id] for one in w.fixes})
+
+
+def test_the_next_rider_sees_no_car_and_no_track_until_the_rider_before_is_out() -> None:
+    town = Town()
+    town.take(trip("before", ENROUTE_TO_PICKUP, ENROUTE_TO_DROPOFF))
+    town.drive(range(1, 5))
+    town.take(trip("next"), [fix(second) for second in range(1, 5)])
+    town.drive(range(5, 9))
+    assert town.cars("next") == town.track("next") == []
+    town.take(trip("before", ENROUTE_TO_PICKUP, ENROUTE_TO_DROPOFF, COMPLETE))
+    town.drive(range(9, 12))
+    # Late fixes of the ride before: they are in its track alone.
+    town.trips.observe(DRIVER, fix(11), [fix(2), fix(6)], START_MS)
+    town.write()
+    assert town.cars("next") == town.track("next") == [9, 10, 11]
+    assert town.cars("before") == list(range(1, 9))
+
+
+def test_a_car_that_was_shown_to_the_next_rider_is_taken_away_when_another_trip_begins() -> None:
+    town = Town()
+    town.take(trip("next"))
+    town.drive(range(1, 3))
+    assert town.cars("next") == [1, 2]
+    town.take(trip("before", ENROUTE_TO_PICKUP))
+    town.drive(range(3, 6))
+    assert town.written["next"][-1].car_gone
+    assert town.cars("next") == [1, 2]
+
+
+def test_two_riders_who_share_a_car_both_see_it() -> None:
+    town = Town()
+    town.take(trip("one", ENROUTE_TO_PICKUP, ENROUTE_TO_DROPOFF))
+    town.take(trip("two", ENROUTE_TO_PICKUP))
+    town.drive(range(1, 4))
+    assert town.cars("one") == town.cars("two") == [1, 2, 3]
+
+
+def test_zones_of_the_ride_before_are_not_told_to_the_next_rider() -> None:
+    town = Town()
+    town.take(trip("before", ENROUTE_TO_PICKUP))
+    town.take(trip("next"))
+    town.drive(range(1, 3))
+    assert town.trips.zone_event(DRIVER, ZONE_ENTERED, "airport", fix(2).fix_time_ms)
+    town.write()
+    told = {
+        trip_id: [e.zone_id for w in writes for e in w.events if e.zone_id] for trip_id, writes in town.written.items()
+    }
+    assert told == {"before": ["airport"], "next": []}
