@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 from typing import Annotated, Final
 
@@ -17,6 +18,13 @@ from stream.trip_channels import TripSnapshot
 from stream.trip_index import TripIndex
 
 _REALM: Final = 'Bearer realm="ridestream"'
+#: Ingest says 201 some 20 to 80 ms before the stream job has written the trip, and a Redis that lost everything holds
+#: it again within about a second: nobody is told for that that their trip does not exist.
+UNKNOWN_WAIT_S: Final = 1.0
+#: Soon enough not to be noticed; twenty reads of nothing.
+_LOOK_AGAIN_S: Final = 0.05
+#: More do not wait: 100 look 2,000 times a second, which Redis and this process have to spare for invented ids.
+MAX_WAITING: Final = 100
 
 bearer = HTTPBearer(
     auto_error=False,
@@ -41,6 +49,7 @@ class Access:
 
     def __init__(self, tokens: Tokens, shares: Shares, trips: TripIndex, wall_s: Callable[[], float]) -> None:
         self._tokens, self._shares, self._trips, self._wall_s = tokens, shares, trips, wall_s
+        self._waiting = 0  # requests for trips that are unknown, or somebody else's
 
     def principal(self, credentials: Credentials, *scopes: str) -> Principal:
         """Who asks, with at least one of these scopes. Raises Refusal 401 or 403."""
@@ -63,13 +72,34 @@ class Access:
         return principal
 
     async def trip(self, principal: Principal, trip_id: str) -> TripSnapshot:
-        """The trip, if it is there and `principal` may see it. Raises Refusal: 404, the same for both, or 410."""
+        """The trip, once it is there, if `principal` may see it. Raises Refusal: 404, the same for both, or 410."""
         if SHARE_SCOPE in principal.scopes:
             return await self._shared(principal, trip_id)
-        snapshot = await self._trips.snapshot(trip_id) if valid_id(trip_id) else None
-        if snapshot is None or not may_see(principal, snapshot.trip):
+        if not valid_id(trip_id):
             raise _unknown()
+        snapshot = await self._trips.snapshot(trip_id)
+        if snapshot is None or not may_see(principal, snapshot.trip):
+            snapshot = await self._await(principal, trip_id, snapshot)
         return snapshot
+
+    async def _await(self, principal: Principal, trip_id: str, snapshot: TripSnapshot | None) -> TripSnapshot:
+        """Look again until the trip is there. Raises Refusal 404, for a trip of others at the same moment."""
+        if self._waiting >= MAX_WAITING:
+            raise _unknown()
+        loop = asyncio.get_running_loop()
+        until_s = loop.time() + UNKNOWN_WAIT_S
+        self._waiting += 1
+        try:
+            # A trip of others stays theirs, so it is not read again; but the refusal depends on the time alone.
+            while snapshot is None and until_s - loop.time() > _LOOK_AGAIN_S:
+                await asyncio.sleep(_LOOK_AGAIN_S)
+                snapshot = await self._trips.snapshot(trip_id)
+                if snapshot is not None and may_see(principal, snapshot.trip):
+                    return snapshot
+            await asyncio.sleep(until_s - loop.time())
+        finally:
+            self._waiting -= 1
+        raise _unknown()
 
     async def _shared(self, principal: Principal, trip_id: str) -> TripSnapshot:
         if principal.resource != trip_id:

@@ -16,7 +16,7 @@ import msgspec
 from fastapi import APIRouter, FastAPI, Query, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.openapi.utils import get_openapi
-from redis.exceptions import RedisError
+from redis.exceptions import RedisError, ResponseError
 from starlette.exceptions import HTTPException
 from starlette.middleware.gzip import GZipMiddleware
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -219,7 +219,9 @@ async def _on_http_error(_request: Request, error: Exception) -> Response:
 
 async def _on_redis_away(_request: Request, error: Exception) -> Response:
     # `Feed` says it once; what is not an absence (a script that fails) would be said nowhere else.
-    log.warning("a read failed: %s", type(error).__name__)
+    # What Redis refuses it names (NOPERM and the command, the line of a script): no place, no token, and rarely longer.
+    refused = f" ({str(error)[:100]})" if isinstance(error, ResponseError) else ""
+    log.warning("a read failed: %s%s", type(error).__name__, refused)
     headers = {"retry-after": str(RETRY_AFTER_S)}
     return _problem(503, "the index does not answer; ask again in a moment", None, "unavailable", **headers)
 

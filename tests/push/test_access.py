@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 
 import jwt
@@ -121,3 +122,51 @@ async def test_an_id_that_is_none_is_an_unknown_trip(engine: Engine) -> None:
         for name in ("a%20b", "%7Bt%7D", "a" * 65, "..%2f", "%00", "%F0%9F%9A%95"):
             answer = await api.get(f"/v1/trips/{name}", api.token())
             assert_problem(answer, 404, "not-found")
+
+
+async def test_a_trip_that_is_about_to_be_known_is_waited_for_and_anothers_as_long(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Ingest says 201 before the stream job has written the trip, and after a loss Redis is told it anew."""
+    monkeypatch.setattr("push.access.UNKNOWN_WAIT_S", 60.0)
+    async with ReadApi(engine) as api:
+        await api.put_trip(trip_of("t-2", rider_id="rider-2"))
+        paths = (TRIP, TRACK, "/v1/trips/t-2")
+        asked = [asyncio.create_task(api.get(path, api.token())) for path in paths]
+        asked.append(asyncio.create_task(api.ask("POST", SHARES, api.token())))
+        await asyncio.wait(asked, timeout=0.2)
+        assert not any(each.done() for each in asked)
+        await api.put_trip(trip_of())
+        others = asked.pop(2)
+        assert [(await each).status_code for each in asked] == [200, 200, 201]
+        assert not others.done()
+        others.cancel()
+
+
+async def test_others_trips_and_none_are_refused_after_the_same_time(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("push.access.UNKNOWN_WAIT_S", 0.3)
+    async with ReadApi(engine) as api:
+        await api.put_trip(trip_of(rider_id="rider-2"))
+        for path in (TRIP, "/v1/trips/t-9"):
+            begun_s = asyncio.get_running_loop().time()
+            assert_problem(await api.get(path, api.token()), 404, "not-found")
+            assert asyncio.get_running_loop().time() - begun_s >= 0.3
+
+
+async def test_no_more_wait_than_may_and_the_next_is_refused_at_once(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("push.access.UNKNOWN_WAIT_S", 60.0)
+    monkeypatch.setattr("push.access.MAX_WAITING", 2)
+    async with ReadApi(engine) as api:
+        await api.put_trip(trip_of(rider_id="rider-2"))
+        asked = [asyncio.create_task(api.get(path, api.token())) for path in (TRIP, "/v1/trips/t-9", TRIP)]
+        (refused,), waiting = await asyncio.wait(asked, return_when=asyncio.FIRST_COMPLETED)
+        assert_problem(await refused, 404, "not-found")
+        assert_problem(await api.get("/v1/trips/t-8", api.token()), 404, "not-found")
+        for each in waiting:
+            each.cancel()
+        await asyncio.wait(waiting)
+        assert (await api.get(TRIP, api.token("rider-2"))).status_code == 200

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import re
+import threading
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
@@ -20,6 +22,7 @@ from push.explanations import Explanation, Rejection
 from push.glance import glance
 from push.nearby import Query
 from push.openapi import Nearby, NewShare
+from push.tracks import GEOJSON, GPX, track_geojson, track_gpx
 from push.trip_answer import TripAnswer
 from stream.channels import Car, RegionSnapshot, region_of
 from stream.regions import RegionChange
@@ -183,6 +186,25 @@ async def test_a_track_comes_as_geojson_or_gpx_as_the_client_likes(engine: Engin
         assert_problem(await api.get(path, token, accept="text/html"), 406, "not-acceptable")
 
 
+@pytest.mark.parametrize("media_type", [GEOJSON, GPX])
+async def test_riders_do_not_wait_for_a_long_track_to_be_written(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch, media_type: str
+) -> None:
+    written_in: list[threading.Thread] = []
+    for name, write in (("track_geojson", track_geojson), ("track_gpx", track_gpx)):
+
+        def noted(*track: Any, write: Callable[..., Any] = write) -> Any:
+            written_in.append(threading.current_thread())
+            return write(*track)
+
+        monkeypatch.setattr(f"push.reads.{name}", noted)
+    async with ReadApi(engine) as api:
+        await api.put_trip(trip_of(), fixes=[TrackFix(NOW_MS, *MANHATTAN)])
+        assert (await api.get("/v1/trips/t-1/track", api.token(), accept=media_type)).status_code == 200
+        assert len(written_in) == 1
+        assert threading.current_thread() not in written_in
+
+
 @pytest.mark.parametrize("count", [0, 1])
 async def test_a_track_too_short_for_a_line_is_a_point_or_nowhere(engine: Engine, count: int) -> None:
     async with ReadApi(engine) as api:
@@ -301,6 +323,17 @@ async def test_while_redis_is_away_the_answer_is_503_and_says_when_to_come_back(
             assert int(answer.headers["retry-after"]) > 0
         assert_problem(await api.ask("POST", "/v1/trips/t-1/shares", token), 503)
         assert_problem(await api.ask("DELETE", "/v1/trips/t-1/shares/s-1", token), 503)
+
+
+async def test_what_redis_refuses_is_named_in_the_log(own_engine: Engine, caplog: pytest.LogCaptureFixture) -> None:
+    async with ReadApi(own_engine) as api:
+        await api.put_trip(trip_of())
+        await api.client.execute_command("ACL", "SETUSER", "default", "-hgetall", "-hget", "-hmget", "-zrange")
+        assert_problem(await api.get("/v1/trips/t-1", api.token()), 503, "unavailable")
+        (said,) = [each.getMessage() for each in caplog.records if "a read failed" in each.getMessage()]
+        assert "permission" in said.lower()
+        assert "hget" in said.lower() or "hmget" in said.lower()
+        assert len(said) < 150
 
 
 async def test_openapi_describes_every_read_and_how_it_fails(engine: Engine) -> None:
