@@ -21,8 +21,8 @@ start everything on this machine
 start one service (settings: docs/configuration.md)
   topics     create the Kafka topics; run it once before the services
   ingest     take pings and trips over HTTP and put them into Kafka
-  stream     fold pings into driver positions and index them in Redis: one worker
-  push       stream nearby cars to riders over WebSockets, and serve the live map
+  stream     fold pings into driver positions and trips, and keep them in Redis: one worker
+  push       stream nearby cars and trips to riders over WebSockets, and serve the live map
 
 make load
   simulate   drive a fleet on a road network and post its pings

@@ -97,7 +97,7 @@ class Run:
         for service in services.values():
             self._held.hold("services", service)
         for kind, what in (
-            (INGEST, f"POST http://127.0.0.1:{self._plan.port('RIDESTREAM_INGEST_PORT')}/v1/pings"),
+            (INGEST, f"POST http://127.0.0.1:{self._plan.port('RIDESTREAM_INGEST_PORT')}/v1/pings and /v1/trips"),
             (STREAM, "one worker has all partitions"),
             (PUSH, f"ws://127.0.0.1:{self._plan.port('RIDESTREAM_PUSH_PORT')}/v1/stream"),
         ):
