@@ -35,27 +35,32 @@ redis.call('PEXPIRE', KEYS[1], ARGV[4])
 return 1
 """
 
-# KEYS ledger · ARGV version · nothing is brought back to life by it, and it never goes back.
+# KEYS ledger · ARGV version, trip · returns the ledger's trip, or nil when it has none or an older one: Redis was wiped
+# while the record was on its way. Nothing is brought back to life by it. `published` does not go back, it is never
+# above `version`, and it is not said of another trip of the same version.
 MARK_PUBLISHED = """
-local before = redis.call('HMGET', KEYS[1], 'version', 'published')
-if before[1] and tonumber(before[2] or '0') < tonumber(ARGV[1]) then
-  redis.call('HSET', KEYS[1], 'published', ARGV[1])
+local now = redis.call('HMGET', KEYS[1], 'version', 'trip', 'published')
+local ours, version, published = tonumber(ARGV[1]), tonumber(now[1] or '0'), tonumber(now[3] or '0')
+if version < ours then return false end
+if (version > ours or now[2] == ARGV[2]) and (published < ours or published > version) then
+  redis.call('HSET', KEYS[1], 'published', ours)
 end
-return 0
+return now[2]
 """
 
-# KEYS ledger · ARGV version, trip, ttl_ms · what the ledger knows better stays.
+# KEYS ledger · ARGV version, trip, ttl_ms · what the ledger knows better stays. Whether Kafka has the trip in the
+# partitions of all its drivers is known to nobody: it is in doubt.
 RESTORE = """
 if tonumber(redis.call('HGET', KEYS[1], 'version') or '0') >= tonumber(ARGV[1]) then return 0 end
-redis.call('HSET', KEYS[1], 'version', ARGV[1], 'trip', ARGV[2], 'published', ARGV[1], 'restored', '1')
+redis.call('HSET', KEYS[1], 'version', ARGV[1], 'trip', ARGV[2], 'published', '0', 'restored', '1')
 redis.call('PEXPIRE', KEYS[1], ARGV[3])
 return 1
 """
 
 
 class Entry(NamedTuple):
-    """A trip in the ledger. Versions up to `published` are in Kafka. A `restored` one came back from stream after
-    Redis lost it: there may be a newer version that is still to come back."""
+    """A trip in the ledger. Versions up to `published` are in Kafka, for all its drivers. A `restored` one came back
+    after Redis lost it: there may be a newer version that is still to come back."""
 
     trip: Trip
     published: int
@@ -120,9 +125,13 @@ class Ledger:
         args = [trip.version - 1, trip.version, _encoder.encode(trip), _ttl_ms(trip), packed, ANSWER_TTL_MS]
         return bool(await self._run(COMMIT, keys, args))
 
-    async def mark_published(self, trip: Trip) -> None:
-        """Note that Kafka has this version."""
-        await self._run(MARK_PUBLISHED, [ledger_key(trip.trip_id)], [trip.version])
+    async def mark_published(self, trip: Trip) -> bool:
+        """Note that Kafka has this version. False: the ledger's trip is not this one, nor did it come from this one."""
+        packed = await self._run(MARK_PUBLISHED, [ledger_key(trip.trip_id)], [trip.version, _encoder.encode(trip)])
+        if packed is None:
+            return False
+        now = _decoder.decode(cast(bytes, packed))
+        return now == trip if now.version == trip.version else now.history[: trip.version] == trip.history
 
     async def is_restored(self, partition: int) -> bool:
         """Whether the ledger has everything of a partition; False after Redis was wiped, and before the first start."""
@@ -139,8 +148,10 @@ class Ledger:
     async def restore(self, trips: Sequence[Trip]) -> None:
         """Give the ledger trips that it lost; what it knows better stays.
 
-        For stream's worker, and only of trips that are its own (the partition of `trip.driver_id`): one that was given
-        to another driver may have gone on since. Then `mark_restored`.
+        For stream's worker, of every trip that it keeps, also of those that were given to another driver: of a
+        reassignment Kafka may have the former driver's half only. Versions may come in any order, the highest stays,
+        and none is decided on or told before all partitions are there. They count as not published: whoever asks for
+        one next publishes it first, to all its drivers. Then `mark_restored`.
         """
         for start in range(0, len(trips), RESTORED_AT_ONCE):
             async with self._redis.pipeline(transaction=False) as pipeline:

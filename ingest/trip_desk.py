@@ -1,7 +1,8 @@
 """Carry out a command on a trip: read, decide, commit to the ledger, publish to Kafka; only then is it answered.
 
 A version that the ledger has and Kafka may not is in doubt. Whoever comes next, with whatever request, publishes it
-before anything is said or decided about the trip.
+before anything is said or decided about the trip. Nor is anything acknowledged that Redis lost while it was on its way
+to Kafka: it is given back, and is in doubt.
 """
 
 from __future__ import annotations
@@ -49,7 +50,7 @@ class TripDesk:
     async def read(self, trip_id: str, actor: Actor) -> Answered:
         """The trip as it stands."""
         entry, _ = await self._look(trip_id, None)
-        return Answered(b"", 200, encode((await self._theirs(entry, actor)).trip))
+        return Answered(b"", 200, encode((await self._theirs(trip_id, entry, actor)).trip))
 
     async def create(self, trip_id: str, wish: Wish, actor: Actor, key: RequestKey | None) -> Answered:
         """Make the trip, NEW."""
@@ -62,6 +63,9 @@ class TripDesk:
                 raise _other_request()
         for _ in range(TRIES):
             entry, answered = await self._look(trip_id, key)
+            if entry is not None and entry.restored:
+                await self._all_are_restored()
+                entry, answered = await self._look(trip_id, key)
             if entry is not None:
                 await self._settle(entry)
             if answered is not None:
@@ -82,7 +86,7 @@ class TripDesk:
                 if entry is not None:
                     await self._settle(entry)
                 return _same(answered, key)
-            trip = (await self._theirs(entry, actor)).trip
+            trip = (await self._theirs(trip_id, entry, actor)).trip
             after = decide(trip, self._clock.now_ms())
             if isinstance(after, Illegal):
                 raise _conflict("illegal-transition", after.detail, trip)
@@ -96,10 +100,11 @@ class TripDesk:
         except RedisError as error:
             raise _ledger_away(error) from None
 
-    async def _theirs(self, entry: Entry | None, actor: Actor) -> Entry:
+    async def _theirs(self, trip_id: str, entry: Entry | None, actor: Actor) -> Entry:
         """The trip, if there is one that the actor may see, and Kafka has it."""
         if entry is None or entry.restored:
             await self._all_are_restored()
+            entry, _ = await self._look(trip_id, None)  # it, or a newer version, may have come back since
         if entry is None or not actor.may_see(entry.trip):
             raise Refused(404, "not-found", "there is no such trip, or it is not yours")
         await self._settle(entry)
@@ -117,8 +122,8 @@ class TripDesk:
             )
 
     async def _settle(self, entry: Entry) -> None:
-        """Publish what is in doubt."""
-        if entry.published < entry.trip.version:
+        """Publish what is in doubt: also what was published of a later version that Redis lost since."""
+        if entry.published != entry.trip.version:
             await self._publish(entry.trip, 200)
 
     async def _commit(self, trip: Trip, key: RequestKey | None, status: int) -> bool:
@@ -135,10 +140,25 @@ class TripDesk:
         try:
             await self._publisher.publish(trip)
         except NotAcknowledged as error:
+            await self._give_back(trip)
             raise _unacknowledged(str(error)) from None
-        with suppress(RedisError):  # it is done; somebody publishes it once more
-            await self._ledger.mark_published(trip)
+        try:
+            marked = await self._ledger.mark_published(trip)
+        except RedisError as error:
+            await self._give_back(trip)
+            raise _ledger_away(error) from None
+        if not marked:
+            await self._give_back(trip)
+            raise _unacknowledged("Redis lost the trip while Kafka was given it")
         return Answered(b"", status, encode(trip))
+
+    async def _give_back(self, trip: Trip) -> None:
+        """Kafka may have this version, and a wiped ledger not: then its number would be given away once more.
+
+        Stream's worker may have read all that Kafka had before this record came.
+        """
+        with suppress(RedisError):
+            await self._ledger.restore([trip])
 
 
 def _same(answered: Answered, key: RequestKey | None) -> Answered:
