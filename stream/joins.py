@@ -94,6 +94,13 @@ class Joined:
     given_back: bool = False
     read_until: int | None = None
     next_offset: int = 0
+    rewriting: bool = False
+    rewrite_due: bool = False
+
+    @property
+    def is_rewritten(self) -> bool:
+        """Whether Redis has everything again, since it was found to have lost something."""
+        return not (self.rewriting or self.rewrite_due)
 
     @property
     def has_news(self) -> bool:
@@ -105,10 +112,11 @@ class Joined:
         self.trips.rewrite()
         if self.zones is not None:
             self.zones.rewrite()
-        self.given_back, self.read_until = False, None
+        self.given_back, self.read_until, self.rewrite_due = False, None, True
 
     def before_write(self) -> None:
         """A write of the trips begins."""
+        self.rewriting, self.rewrite_due = self.rewriting or self.rewrite_due, False
         if self.zones is not None:
             zones = self.zones
             self.aside.add(ZoneNews(self.found, {driver_id: zones.save(driver_id) for driver_id in zones.changed()}))
@@ -116,6 +124,7 @@ class Joined:
 
     def after_write(self) -> None:
         """It has succeeded."""
+        self.rewriting = False
         self.ready.add(self.aside)
         self.aside = ZoneNews()
 

@@ -217,9 +217,12 @@ class TripHandler:
         An older version in the ledger would have ingest decide on it, and give a number away that another record has.
         """
         if joined.read_until is None:
+            if joined.is_rewritten and not await self._ledger.is_restored(partition):
+                # Redis was wiped before we were: also what seemed to be done is to be written again.
+                self.lost(partition)
             first, joined.read_until = await self._bounds(partition)
             joined.next_offset = max(joined.next_offset, first)
-        if joined.next_offset >= joined.read_until:
+        if joined.next_offset >= joined.read_until and joined.is_rewritten:
             await self._ledger.restore(list(joined.trips.trips()))
             await self._ledger.mark_restored(partition)
             joined.given_back = True
