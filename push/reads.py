@@ -115,6 +115,9 @@ class Reads:
         media_type = _acceptable(request, [GEOJSON, JSON, GPX])
         trip = (await self._access.trip(principal, trip_id)).trip
         fixes = await self._trips.track(trip_id)
+        if trip.ended:
+            # Some may have been read before the end was known: where the driver went then is nobody's business.
+            fixes = [fix for fix in fixes if fix.fix_time_ms <= trip.history[-1].at_ms]
         # In a thread: 20,000 fixes take most of a second, and riders' updates are not to wait for that.
         body, tag = await asyncio.to_thread(_track, trip, fixes, media_type)
         return _answer(request, body, media_type, tag)

@@ -214,11 +214,15 @@ async def test_a_track_too_short_for_a_line_is_a_point_or_nowhere(engine: Engine
         assert len(feature["properties"]["coordTimes"]) == count
 
 
-async def test_the_track_of_a_trip_that_has_ended_stays_its_riders(engine: Engine) -> None:
+async def test_the_track_of_a_trip_that_has_ended_stays_its_riders_and_ends_with_it(engine: Engine) -> None:
     async with ReadApi(engine) as api:
-        await api.put_trip(trip_of(), api.car(), [TrackFix(NOW_MS - at, *MANHATTAN) for at in range(2)])
-        await api.put_trip(trip_of(state="COMPLETE"))
-        assert (await api.get("/v1/trips/t-1/track", api.token())).json()["geometry"]["type"] == "LineString"
+        ended = trip_of(state="COMPLETE")
+        end_ms = ended.history[-1].at_ms
+        await api.put_trip(trip_of(), api.car(), [TrackFix(end_ms + at, *MANHATTAN) for at in (-1_000, 0, 1)])
+        await api.put_trip(ended)
+        feature = (await api.get("/v1/trips/t-1/track", api.token())).json()
+        assert feature["geometry"]["type"] == "LineString"
+        assert len(feature["properties"]["coordTimes"]) == 2
 
 
 def pings(*agos_ms: int, **more: Any) -> list[Ping]:
