@@ -21,7 +21,7 @@ run: $(VENV)/run.installed ## Start the pipeline and 200 simulated drivers, and 
 test: $(VENV)/dev.installed ## Lint, type-check and test everything that needs no system package
 	@exec $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile $(ARGS)
 
-chaos: $(VENV)/dev.installed ## Kill services and cut off riders in the middle of 200 trips, for minutes
+chaos: $(VENV)/dev.installed ## Kill services, cut off riders and slow their phones down in the middle of their trips, for minutes
 	@exec $(BIN)/python -m pytest -n 0 -m chaos $(ARGS)
 
 bench: $(VENV)/dev.installed ## Run the benchmarks of docs/benchmarks.md

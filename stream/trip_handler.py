@@ -31,6 +31,8 @@ log = logging.getLogger(__name__)
 
 #: A write finds out that the worker was behind, reads, and writes again: twice is a race, more is another worker's.
 WRITES_AT_ONCE = 3
+#: Records taken and not written yet; beyond this the worker stops reading, as for frames. Some KB each.
+MAX_UNWRITTEN_RECORDS = 1_000
 
 
 class Table(Protocol):
@@ -90,7 +92,8 @@ class TripHandler:
         #: Records that wait for a write, and records that wait for Kafka after it.
         self._unwritten: list[TripRecord] = []
         self._unsaved: list[TripRecord] = []
-        self._news = asyncio.Event()
+        self._news, self._room = asyncio.Event(), asyncio.Event()
+        self._room.set()
 
     # --- partitions --------------------------------------------------------------------------------------------
 
@@ -119,6 +122,7 @@ class TripHandler:
         # These are another worker's now, and must not be acknowledged by us.
         self._unwritten = [record for record in self._unwritten if record.partition in ours]
         self._unsaved = [record for record in self._unsaved if record.partition in ours]
+        self._room.set()
 
     def lost(self, partition: int) -> None:
         """Redis was wiped: everything is to be written again."""
@@ -134,7 +138,7 @@ class TripHandler:
     # --- what comes in -----------------------------------------------------------------------------------------
 
     async def accept(self, partition: int, offset: int, value: bytes, done: Callable[[], object]) -> None:
-        """Take one record of trip.events and let `done` be called when all of its effect is safe."""
+        """Take one record of trip.events and let `done` be called when all of its effect is safe. Waits for room."""
         trip = None
         try:
             trip = decode_trip(value)
@@ -148,6 +152,9 @@ class TripHandler:
         # Also one that was put aside: records must be done in their order.
         self._unwritten.append(TripRecord(partition, trip, done))
         self._wake()
+        if len(self._unwritten) >= MAX_UNWRITTEN_RECORDS:
+            self._room.clear()
+            await self._room.wait()
 
     def observe(self, at: Partition, pings: list[Ping]) -> None:
         """A frame was folded into `at`."""
@@ -169,9 +176,11 @@ class TripHandler:
         for joined in writing:
             joined.after_write()
         # Some may be another worker's by now.
-        written = [record for record in taken if record in self._unwritten]
-        self._unwritten = [record for record in self._unwritten if record not in written]
+        ours, before = set(self._unwritten), set(taken)
+        written = [record for record in taken if record in ours]
+        self._unwritten = [record for record in self._unwritten if record not in before]
         self._unsaved += written
+        self._room.set()
         if written or any(joined.has_news for joined in writing):
             self._news.set()
 
@@ -234,7 +243,7 @@ class TripHandler:
         while True:
             await self._news.wait()
             self._news.clear()
-            written = list(self._unsaved)
+            written = set(self._unsaved)
             for partition, joined in list(self.joined.items()):
                 await self._persist(partition, joined)
                 if not joined.given_back:
@@ -242,8 +251,8 @@ class TripHandler:
                         await self._give_back(partition, joined)
                     except Exception as error:  # tried again with the next beat
                         log.warning("cannot give ingest its trips yet", extra={"error": repr(error)})
-            saved = [record for record in written if record in self._unsaved]
-            self._unsaved = [record for record in self._unsaved if record not in saved]
+            saved = [record for record in self._unsaved if record in written]
+            self._unsaved = [record for record in self._unsaved if record not in written]
             await self._tell_ledger(saved)
             for record in saved:
                 record.done()

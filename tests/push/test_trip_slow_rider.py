@@ -59,6 +59,7 @@ async def ride(node: Node, bytes_per_s: float, lasts_s: float, with_map: bool = 
         return {"ages": ages, "most": most, "app": app}
 
 
+@pytest.mark.chaos
 @pytest.mark.timeout(60)
 async def test_at_4_kib_a_second_with_500_cars_no_event_is_lost_and_little_is_on_its_way(engine):
     async with Node(engine) as node:
@@ -73,6 +74,7 @@ async def test_at_4_kib_a_second_with_500_cars_no_event_is_lost_and_little_is_on
         assert max(told["ages"]) < most["on its way"] / 4_096 + 5.0
 
 
+@pytest.mark.chaos
 @pytest.mark.timeout(60)
 async def test_a_rider_too_slow_for_a_map_keeps_its_trip(engine):
     async with Node(
