@@ -95,10 +95,10 @@ def ordered(driver: int) -> Trip:
     return Trip(trip_id, 1, 1, driver_id, "rider-1", NEW, *at, START_MS - 1_000, [created])
 
 
-def then(trip: Trip, state: str, type_: str = STATE_CHANGED, **changes: Any) -> Trip:
-    """The trip after one more thing happened to it."""
+def then(trip: Trip, state: str, type_: str = STATE_CHANGED, at_ms: int = START_MS, **changes: Any) -> Trip:
+    """The trip after one more thing happened to it, at `at_ms`."""
     changed = msgspec.structs.replace(trip, version=trip.version + 1, state=state, **changes)
-    event = TripEvent(f"v{changed.version}", type_, START_MS, state, changed.driver_id, changed.assignment, "dispatch")
+    event = TripEvent(f"v{changed.version}", type_, at_ms, state, changed.driver_id, changed.assignment, "dispatch")
     return msgspec.structs.replace(changed, history=[*trip.history, event])
 
 
@@ -290,7 +290,8 @@ def test_trips_go_on_when_their_worker_is_killed_in_the_middle(workers: Workers)
 
     def all_do(state: str) -> None:
         nonlocal trips, steps
-        trips = [then(trip, state) for trip in trips]
+        # What is read of a driver only after the end was known belongs to the trip up to that end.
+        trips = [then(trip, state, at_ms=START_MS + steps * 10_000) for trip in trips]
         for number, trip in enumerate(trips):
             send(workers, trip)
             drive(workers, range(steps, steps + 2), number)
