@@ -213,7 +213,7 @@ async def test_partitions_are_ours_also_when_kafka_does_not_say_how_long_their_l
 def test_a_spare_worker_is_ready_and_takes_over(workers: Workers) -> None:
     running = [workers.start() for _ in range(DEFAULT_PARTITIONS + 1)]
     until(lambda: sorted(partitions_of(workers, one) for one in running) == [0, 1, 1], 60.0, "nobody is spare")
-    assert all(workers.ready(one) for one in running)
+    until(lambda: all(workers.ready(one) for one in running), 20.0, "a worker is not ready")
     busy = next(one for one in running if partitions_of(workers, one) == 1)
     os.kill(busy.pid, signal.SIGKILL)
     rest = [one for one in running if one is not busy]
