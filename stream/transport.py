@@ -16,12 +16,12 @@ from faust.types import TP
 log = logging.getLogger(__name__)
 
 #: A fetch that finds nothing takes `fetch_max_wait_ms`. Partitions that were just assigned are fetched within that,
+#: or the broker is in trouble, and then what it says when asked must do.
+FETCHED_WITHIN_S, FETCH_POLL_S = 2.0, 0.005
 #: Pauses between asking for the ends of the logs. The longest Kafka election takes seconds.
 ENDS_PAUSES_S = (0.1, 0.3, 1.0, 3.0)
 #: A log's end that nobody knows: the partition is ours all the same, and only a log that began anew goes unnoticed.
 NO_END = 1 << 62
-#: or the broker is in trouble, and then what it says when asked must do.
-FETCHED_WITHIN_S, FETCH_POLL_S = 2.0, 0.005
 
 #: Given the end of each assigned partition's log, says at which offset to go on (only where that is known).
 Assign = Callable[[Mapping[int, int]], Awaitable[Mapping[int, int]]]

@@ -43,9 +43,6 @@ log = logging.getLogger("stream")
 BEAT_S = 1.0
 #: Asking Kafka for the ends of the logs costs it little, and lag is nobody's business more often than this.
 LOOK_S = 2.0
-#: So many looks in a row without the partitions that Kafka gave us, and Faust is told to read its table back again: it
-#: gives up for good when a rebalance crosses it, and waits for the next one (its `IllegalStateError: continue`).
-LOOKS_WITHOUT = 4
 #: A stopping worker waits this long for Redis to take what it holds, and for Kafka to let it leave the group. What
 #: is not written then is not acknowledged: the next worker repeats it.
 STOP_S = 8.0
@@ -160,15 +157,8 @@ class Worker:
             await asyncio.sleep(BEAT_S)
 
     async def _watch(self) -> None:
-        without = 0
         while True:
             await asyncio.sleep(LOOK_S)
-            waits = self._handler.unassigned is not None and bool(self._app.consumer.assignment())
-            without = without + 1 if waits and not self._stopping else 0
-            if without >= LOOKS_WITHOUT:
-                log.warning("Faust does not go on after a rebalance; telling it to")
-                self._app.tables.recovery.signal_recovery_start.set()
-                without = 0
             # Kafka has no partition for a spare worker (`unassigned` in Faust): that is nothing to end for.
             if self._stopping or self._handler.redis_away is not None or self._app.unassigned:
                 self._watchdog.pause()
