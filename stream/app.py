@@ -10,6 +10,7 @@ from faust.types import TP
 from yarl import URL
 
 from ingest.events import PINGS_TOPIC, REJECTED_TOPIC, TRIP_EVENTS_TOPIC
+from stream.gaps import GapWatch
 from stream.handlers import FrameHandler
 from stream.settings import StreamSettings
 from stream.transport import Transport
@@ -31,8 +32,8 @@ class App(faust.App):  # type: ignore[misc]
         pass
 
 
-def build_app(settings: StreamSettings, handler: FrameHandler, trips: TripHandler) -> faust.App:
-    """A Faust app that feeds both, and has the table of `trips`; `await app.start()` and `await app.stop()`."""
+def build_app(settings: StreamSettings, handler: FrameHandler, trips: TripHandler, gaps: GapWatch) -> faust.App:
+    """A Faust app that feeds all, and has the table of `trips`; `await app.start()` and `await app.stop()`."""
     brokers = [URL(f"kafka://{address.strip()}") for address in settings.kafka.split(",")]
     app = App(
         settings.consumer_group,
@@ -56,7 +57,7 @@ def build_app(settings: StreamSettings, handler: FrameHandler, trips: TripHandle
         table_standby_replicas=0,
     )
     app.transport = Transport(
-        brokers, app, PINGS_TOPIC, settings.fetch_max_wait_ms, settings.rebalance_timeout_s, handler.assign
+        brokers, app, PINGS_TOPIC, settings.fetch_max_wait_ms, settings.rebalance_timeout_s, handler.assign, gaps
     )
     topic = app.topic(PINGS_TOPIC, key_serializer="raw", value_serializer="raw", value_type=bytes)
 
@@ -66,6 +67,7 @@ def build_app(settings: StreamSettings, handler: FrameHandler, trips: TripHandle
         # calls `event.ack` in the order of the frames; tests/stream/test_faust_acks.py says why that matters.
         async for event in frames.noack().events():
             message = event.message
+            await gaps.look(message.tp, message.offset)
             await handler.accept(message.partition, message.offset, message.value, event.ack)
 
     trips.table = TripTable(app, settings.partitions)
@@ -75,6 +77,7 @@ def build_app(settings: StreamSettings, handler: FrameHandler, trips: TripHandle
     async def join(events: Any) -> None:
         async for event in events.noack().events():
             message = event.message
+            await gaps.look(message.tp, message.offset)
             await trips.accept(message.partition, message.offset, message.value, event.ack)
 
     async def revoked(_: Any, __: set[TP], **___: Any) -> None:

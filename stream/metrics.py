@@ -29,6 +29,8 @@ class Gauges:
     lag: dict[int, int] = field(default_factory=dict)
     #: Trips of this worker that have not ended.
     trips: int = 0
+    #: Records that Kafka had deleted before they were read.
+    deleted_records: int = 0
 
 
 class StreamMetrics(Collector):
@@ -88,6 +90,7 @@ class StreamMetrics(Collector):
         for name, text, count in (
             ("ride_frames", "Frames folded.", self.frames),
             ("ride_frames_repeated", "Frames skipped, having been applied before.", self.frames_repeated),
+            ("ride_records_deleted", "Records that Kafka deleted before they were read.", gauges.deleted_records),
             ("ride_index_rewrites", "Partitions written anew because Redis had lost them.", self.rewrites),
             ("ride_drivers_evicted", "Drivers removed from the index because they were gone.", self.evicted),
         ):

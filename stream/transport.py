@@ -1,17 +1,19 @@
-"""Faust's Kafka transport, made to wait less, for a fetch and in a rebalance, and to go on where Redis says."""
+"""Faust's Kafka transport: waits less for a fetch and in a rebalance, goes on where Redis says, and skips nothing."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from typing import Any, cast
 
 import aiokafka
 import uvloop
 from faust.transport.drivers import aiokafka as driver
 from faust.types import TP
+
+from stream.gaps import GapWatch
 
 log = logging.getLogger(__name__)
 
@@ -52,6 +54,8 @@ class Consumer(driver.Consumer):  # type: ignore[misc]
 
     #: When a rebalance stops waiting for frames to be written; monotonic.
     _give_up_at_s = 0.0
+    #: Partitions that are to flow as soon as the flow is resumed.
+    _held: frozenset[TP] = frozenset()
 
     def _new_consumer_thread(self) -> ConsumerThread:
         # Faust's thread makes itself a plain asyncio loop, whoever runs the main one; a fetch costs less on uvloop.
@@ -80,6 +84,28 @@ class Consumer(driver.Consumer):  # type: ignore[misc]
             )
             self._unacked_messages.clear()
 
+    def resume_partitions(self, tps: Iterable[TP]) -> None:
+        """Let a table's partitions flow at once, and the others with the next `resume_flow`.
+
+        With a table, Faust lets the sources flow before `perform_seek` has said where they go on, and then resumes the
+        flow, which empties the queues of its agents: what had come into them in between was skipped, for ever.
+        """
+        tables = {tp for tp in tps if self._is_changelog_tp(tp)}
+        self._held |= frozenset(tps) - tables
+        super().resume_partitions(tables)
+
+    def pause_partitions(self, tps: Iterable[TP]) -> None:
+        """Fetch nothing from these until they are resumed: not either because an agent's full queue is empty again."""
+        self._held -= frozenset(tps)
+        self._buffered_partitions.difference_update(tps)
+        super().pause_partitions(tps)
+
+    def resume_flow(self) -> None:
+        """Called right after the queues were emptied."""
+        super().resume_flow()
+        super().resume_partitions(self._held)
+        self._held = frozenset()
+
     async def perform_seek(self) -> None:
         await super().perform_seek()
         transport = cast(Transport, self.transport)
@@ -89,7 +115,7 @@ class Consumer(driver.Consumer):  # type: ignore[misc]
             starts = await transport.assign({tp.partition: ends[tp.partition] for tp in tps})
         except Exception as error:  # Redis is away: a raise here would end Faust's recovery for good
             log.warning("cannot ask where to go on; using Kafka's offsets", extra={"error": repr(error)})
-            return
+            starts = {}
         seeks = {
             tp: starts[tp.partition]
             for tp in tps
@@ -98,6 +124,11 @@ class Consumer(driver.Consumer):  # type: ignore[misc]
         if seeks:
             await self.seek_wait(seeks)
             self._committed_offset.update(seeks)
+        self._tell_gaps()
+
+    def _tell_gaps(self) -> None:
+        sources = {tp for tp in self.assignment() if not self._is_changelog_tp(tp)}
+        cast(Transport, self.transport).gaps.goes_on({tp: self._committed_offset[tp] for tp in sources})
 
     async def _ends_at_last(self) -> dict[int, int]:
         """The end of each assigned partition's log, or NO_END when Kafka does not say, however often it is asked."""
@@ -149,8 +180,9 @@ class Transport(driver.Transport):  # type: ignore[misc]
         fetch_max_wait_ms: int,
         rebalance_timeout_s: float,
         assign: Assign,
+        gaps: GapWatch,
         **options: Any,
     ) -> None:
         super().__init__(url, app, **options)
         self.topic, self.fetch_max_wait_ms, self.rebalance_timeout_s = topic, fetch_max_wait_ms, rebalance_timeout_s
-        self.assign = assign
+        self.assign, self.gaps = assign, gaps

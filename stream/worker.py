@@ -12,6 +12,7 @@ import time
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
+from functools import partial
 from typing import NoReturn
 
 import faust
@@ -26,6 +27,7 @@ from ingest.events import PINGS_TOPIC, TRIP_EVENTS_TOPIC
 from ingest.ledger import Ledger
 from stream.app import build_app, publish, publish_rejected
 from stream.freshness import freshness_of
+from stream.gaps import GapWatch, first_from
 from stream.handlers import FrameHandler
 from stream.index import DriverIndex
 from stream.metrics import Gauges, StreamMetrics
@@ -98,7 +100,8 @@ class Worker:
             self.metrics,
             joins=self._trips,
         )
-        self._app: faust.App = build_app(settings, self._handler, self._trips)
+        self._gaps = GapWatch(partial(first_from, settings.kafka, within_s=settings.stall_after_s), self._end)
+        self._app: faust.App = build_app(settings, self._handler, self._trips, self._gaps)
         self._watchdog = Watchdog(settings.stall_after_s)
         self._trip_watchdog = Watchdog(settings.stall_after_s)
         self._stopping = False
@@ -226,7 +229,7 @@ class Worker:
                 if freshness in drivers:
                     drivers[freshness] += 1
         trips = sum(joined.trips.active_count() for joined in self._trips.joined.values())
-        return Gauges(dict(totals), drivers, self._lag(), trips)
+        return Gauges(dict(totals), drivers, self._lag(), trips, self._gaps.deleted)
 
 
 def _rules(settings: StreamSettings) -> TripRules:

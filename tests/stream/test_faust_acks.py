@@ -42,7 +42,7 @@ def test_acks_out_of_order_would_commit_past_an_unwritten_frame() -> None:
 
 def test_the_app_reads_one_record_at_a_time_in_order_and_opens_no_port() -> None:
     handler: Any = SimpleNamespace(assign=None)
-    app = build_app(StreamSettings(), handler, SimpleNamespace())
+    app = build_app(StreamSettings(), handler, SimpleNamespace(), SimpleNamespace())
     assert {name.rpartition(".")[2]: agent.concurrency for name, agent in app.agents.items()} == {"fold": 1, "join": 1}
     assert not app.conf.web_enabled
     assert not app.conf.topic_allow_declare
@@ -53,7 +53,7 @@ def test_the_app_reads_one_record_at_a_time_in_order_and_opens_no_port() -> None
 
 def test_the_fetch_wait_is_ours_and_not_fausts() -> None:
     handler: Any = SimpleNamespace(assign=None)
-    app = build_app(StreamSettings(fetch_max_wait_ms=7), handler, SimpleNamespace())
+    app = build_app(StreamSettings(fetch_max_wait_ms=7), handler, SimpleNamespace(), SimpleNamespace())
     assert isinstance(app.transport, Transport)
     assert app.transport.fetch_max_wait_ms == 7
     assert app.transport.Consumer is OurConsumer

@@ -25,6 +25,7 @@ from infra.settings import DEFAULT_PARTITIONS
 from ingest.events import PINGS_TOPIC, encode_frame, partition_of
 from stream.app import build_app
 from stream.audit import cars
+from stream.gaps import GapWatch
 from stream.settings import StreamSettings
 from stream.transport import NO_END
 from tests.pipeline.polling import until
@@ -38,10 +39,16 @@ GIVES_UP = "frames were not written in the time of a rebalance"
 # --- the waiting itself, in Faust's consumer ---------------------------------------------------------------------
 
 
+async def nobody(*_: object) -> int:
+    raise AssertionError("nothing is missing here")
+
+
 def consumer_of(rebalance_timeout_s: float, assign: Any = None) -> Any:
     """Faust's consumer as the worker has it, not connected to anything."""
     handler: Any = SimpleNamespace(assign=assign)
-    app = build_app(StreamSettings(rebalance_timeout_s=rebalance_timeout_s), handler, SimpleNamespace())
+    app = build_app(
+        StreamSettings(rebalance_timeout_s=rebalance_timeout_s), handler, SimpleNamespace(), GapWatch(nobody, nobody)
+    )
     app.finalize()
     app.topics._acking_topics.add(PINGS_TOPIC)
     return app.consumer
