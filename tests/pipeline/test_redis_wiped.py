@@ -34,7 +34,13 @@ def _kill_and_start_empty(system: System) -> None:
     system.engines.redis.restart()
 
 
-@pytest.mark.parametrize("wipe", [_flush, _kill_and_start_empty], ids=["flushall", "kill-and-restart"])
+@pytest.mark.parametrize(
+    "wipe",
+    [
+        pytest.param(_flush, id="flushall"),
+        pytest.param(_kill_and_start_empty, id="kill-and-restart", marks=pytest.mark.chaos),
+    ],
+)
 @on_both_engines
 def test_a_wiped_redis_is_right_again_within_one_ping_interval(
     pair: EnginePair, wipe: Callable[[System], None], tmp_path: Path, record_property: Callable[[str, object], None]

@@ -162,6 +162,7 @@ def everyone_at(step: int) -> list[tuple[str, int]]:
     return sorted((f"driver-{driver}", step) for driver in range(DRIVERS))
 
 
+@pytest.mark.chaos
 @pytest.mark.pipeline
 @pytest.mark.timeout(180)
 def test_a_rebalance_while_redis_hangs_ends_and_every_ping_is_counted_once(workers: Workers) -> None:
@@ -215,6 +216,7 @@ async def test_partitions_are_ours_also_when_kafka_does_not_say_how_long_their_l
     assert assigned == [{0: NO_END, 1: NO_END}]
 
 
+@pytest.mark.chaos
 @pytest.mark.pipeline
 @pytest.mark.timeout(180)
 def test_a_spare_worker_is_ready_and_takes_over(workers: Workers) -> None:
@@ -229,6 +231,7 @@ def test_a_spare_worker_is_ready_and_takes_over(workers: Workers) -> None:
     assert shown(workers) == everyone_at(4)
 
 
+@pytest.mark.chaos
 @pytest.mark.pipeline
 @pytest.mark.timeout(180)
 def test_a_worker_that_kafka_does_not_answer_for_minutes_ends(workers: Workers) -> None:
