@@ -28,8 +28,8 @@ bench: $(VENV)/dev.installed ## Run the benchmarks of docs/benchmarks.md
 	@exec $(BIN)/python -m tests.bench $(ARGS)
 
 lock: $(VENV)/dev.installed ## Solve the dependencies again (UPGRADE=--upgrade for newer versions)
-	@$(COMPILE) --extra local --extra dev --output-file requirements-dev.lock
-	@$(COMPILE) --extra local --constraint requirements-dev.lock --output-file requirements.lock
+	@$(COMPILE) --extra local --extra report --extra dev --output-file requirements-dev.lock
+	@$(COMPILE) --extra local --extra report --constraint requirements-dev.lock --output-file requirements.lock
 
 docs: $(VENV)/dev.installed ## Write docs/configuration.md from the settings
 	@$(BIN)/ridestream config > docs/configuration.md.new && mv docs/configuration.md.new docs/configuration.md

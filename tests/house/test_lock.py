@@ -34,7 +34,9 @@ def asked(*extras: str) -> Iterator[Requirement]:
         yield from map(Requirement, PROJECT["project"]["optional-dependencies"][extra])
 
 
-@pytest.mark.parametrize(("lock", "extras"), [(RUN, ("local",)), (DEV, ("local", "dev"))], ids=["run", "dev"])
+@pytest.mark.parametrize(
+    ("lock", "extras"), [(RUN, ("local", "report")), (DEV, ("local", "report", "dev"))], ids=["run", "dev"]
+)
 def test_the_lock_satisfies_what_the_project_asks_for(lock: Path, extras: tuple[str, ...]) -> None:
     pinned = pins(lock)
     for requirement in asked(*extras):
