@@ -1,0 +1,69 @@
+"""Findings: what the oracle holds against the system, counted by kind, with the first of each to look at.
+
+A finding is one lie or one silence, seen once: it names when, who saw it, which car it was about and the evidence,
+so that a person can go and look. All are counted; only the first `KEPT` of a kind are kept, because a system that is
+broken is broken thousands of times a second.
+"""
+
+from collections import Counter
+from enum import StrEnum
+from typing import NamedTuple
+
+KEPT = 20
+"""Findings of one kind that are kept to show: enough to see a pattern, few enough to read."""
+
+
+class Kind(StrEnum):
+    """What can be found. Each is told, with how it is judged, in docs/oracle.md."""
+
+    GHOST = "ghost"
+    MISSING = "missing"
+    BACKWARDS = "backwards"
+    STALE_AS_LIVE = "stale_shown_as_live"
+    POSITION_ERROR = "position_error"
+    TRIP_EVENT_LOST = "trip_event_lost"
+    TRIP_EVENT_DOUBLED = "trip_event_doubled"
+    TRIP_EVENT_OUT_OF_ORDER = "trip_event_out_of_order"
+    PING_UNACCOUNTED = "ping_unaccounted"
+    PING_LOST = "ping_lost"
+    PING_DOUBLED = "ping_doubled"
+    WIRE = "wire"
+    RIDER_LOST = "rider_lost"
+    TRIP_FAILED = "trip_failed"
+    LATENCY = "latency"
+
+
+class Finding(NamedTuple):
+    """One thing found."""
+
+    kind: Kind
+    at_ms: int
+    """When it was seen, epoch milliseconds."""
+    who: str
+    """Who saw it: a rider, a trip, or `fleet` for what concerns all."""
+    driver_id: str
+    """The car it is about; empty when it is about none."""
+    evidence: dict[str, object]
+    """What shows it: times, distances, what was expected."""
+
+
+class Findings:
+    """All that was found in one run."""
+
+    def __init__(self) -> None:
+        self.counts: Counter[Kind] = Counter()
+        self.first: dict[Kind, Finding] = {}
+        self._some: dict[Kind, list[Finding]] = {}
+
+    def note(self, kind: Kind, at_ms: int, who: str, driver_id: str, **evidence: object) -> None:
+        """Count one finding, and keep it if it is among the first of its kind."""
+        self.counts[kind] += 1
+        kept = self._some.setdefault(kind, [])
+        if len(kept) < KEPT:
+            finding = Finding(kind, at_ms, who, driver_id, evidence)
+            kept.append(finding)
+            self.first.setdefault(kind, finding)
+
+    def some(self, kind: Kind) -> list[Finding]:
+        """The first findings of a kind, in the order they were noted."""
+        return list(self._some.get(kind, ()))
