@@ -34,7 +34,10 @@ LONGEST_BACKOFF_S = 5.0
 #: Fixes that wait because ingest does not answer, ~300 bytes each; beyond this the schedule itself waits.
 MOST_WAITING = 200_000
 
-_Waiting = tuple[bytes, float]
+#: The fix, its JSON, and when it was due (monotonic).
+_Waiting = tuple[Fix, bytes, float]
+#: Hears of the verdict on each fix: None when it was accepted, else ingest's reason code.
+Hear = Callable[[Fix, str | None], None]
 
 
 class Denied(Exception):
@@ -45,9 +48,17 @@ class Emitter:
     """Sends to one ingest. Use as an async context manager; `tally` counts as it goes."""
 
     def __init__(
-        self, url: str, bearer: Callable[[], str], random: Random, tally: Tally, lanes: int = 4, post_max: int = 200
+        self,
+        url: str,
+        bearer: Callable[[], str],
+        random: Random,
+        tally: Tally,
+        lanes: int = 4,
+        post_max: int = 200,
+        hear: Hear | None = None,
     ) -> None:
         """`url` is ingest's base address. `bearer` gives a token that is valid now. `post_max` pings a post at most."""
+        self._hear = hear
         self._url, self._bearer, self._random, self.tally = url.rstrip("/") + "/v1/pings", bearer, random, tally
         self._post_max = post_max
         self._lanes: list[deque[_Waiting]] = [deque() for _ in range(lanes)]
@@ -77,12 +88,16 @@ class Emitter:
 
     def offer(self, fixes: Iterable[Fix]) -> None:
         """Queue fixes that are due now."""
-        now = time.monotonic()
+        now_s = time.monotonic()
         for fix in fixes:
-            lane = zlib.crc32(fix.driver_id.encode()) % len(self._lanes)
-            self._lanes[lane].append((encode_fix(fix), now))
-            self._work[lane].set()
-            self.tally.sent += 1
+            self.offer_due(fix, now_s)
+
+    def offer_due(self, fix: Fix, due_s: float) -> None:
+        """Queue a fix that was due at this monotonic time: how long it takes counts from then."""
+        lane = zlib.crc32(fix.driver_id.encode()) % len(self._lanes)
+        self._lanes[lane].append((fix, encode_fix(fix), due_s))
+        self._work[lane].set()
+        self.tally.sent += 1
 
     async def room(self, most_waiting: int = MOST_WAITING) -> None:
         """Wait until fewer than `most_waiting` fixes wait for a verdict. Raises Denied."""
@@ -116,13 +131,16 @@ class Emitter:
 
     async def _deliver(self, post: list[_Waiting]) -> None:
         """See one post through to its verdicts; only the end of the run, or a refused token, leaves it without."""
-        body = join_post(encoded for encoded, _ in post)
+        body = join_post(encoded for _, encoded, _ in post)
         attempt = 0
         while True:
             match await self._post(body, len(post)):
                 case Judged(reasons):
-                    now = time.monotonic()
-                    self.tally.judge(reasons, ((now - due) * 1_000 for _, due in post))
+                    now_s = time.monotonic()
+                    self.tally.judge(reasons, ((now_s - due_s) * 1_000 for _, _, due_s in post))
+                    if self._hear is not None:
+                        for (fix, _, _), reason in zip(post, reasons, strict=True):
+                            self._hear(fix, reason)
                     return
                 case Again(why, after_s):
                     self.tally.retries[why] += 1
