@@ -105,6 +105,7 @@ def build_pages(settings: PushSettings, clock: Clock, health: Health, api: APIRo
                 "base_map": BASE_MAP_PATH,
                 "trip_stale_after_ms": settings.trip_stale_after_ms,
                 "trip_lost_after_ms": settings.trip_lost_after_ms,
+                "stage_url": settings.stage_url,
                 "server_time_ms": clock.now_ms(),
             }
         )
@@ -237,7 +238,10 @@ async def _on_fault(_request: Request, _error: Exception) -> Response:
 
 
 class SecurityHeaders:
-    """Adds to every answer: only own scripts, only the own socket, no framing, no sniffing, no referrer."""
+    """Adds to every answer: only own scripts, only the own socket, no framing, no sniffing, no referrer.
+
+    With a stage, the map may also read that, and frame the page of a shared trip as a rider's phone.
+    """
 
     def __init__(self, app: ASGIApp, settings: PushSettings) -> None:
         self._app, self._settings = app, settings
@@ -248,10 +252,13 @@ class SecurityHeaders:
             return
         host = dict(scope["headers"]).get(b"host", b"").decode("latin-1")
         socket = urlsplit(ws_url(self._settings, host, scope["scheme"]))
+        stage = self._settings.stage_url
+        frames = "'self'" if stage else "'none'"
+        framed = "'self'" if stage and scope["path"] == SHARE_PATH else "'none'"
         policy = (
             "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; "
-            f"connect-src 'self' {socket.scheme}://{socket.netloc}; base-uri 'none'; form-action 'none'; "
-            "frame-ancestors 'none'"
+            f"connect-src 'self' {socket.scheme}://{socket.netloc}{' ' + stage if stage else ''}; "
+            f"frame-src {frames}; base-uri 'none'; form-action 'none'; frame-ancestors {framed}"
         )
         added = [
             (b"content-security-policy", policy.encode()),

@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
+import re
 from typing import Annotated
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
 from infra.settings import ClockSettings, IdentitySettings, LogSettings, PartitionSettings, RedisSettings, Settings
 from push.ladder import Thresholds
 from push.outbox import MAX_CARS
 from stream.settings import FoldSettings, FreshnessSettings, TripLogSettings
+
+
+def _origin(url: str) -> str:
+    """It becomes part of the pages' policy: nothing but an origin may."""
+    if url and not re.fullmatch(r"https?://[A-Za-z0-9.:\[\]-]+", url):
+        raise ValueError("must be scheme, host and port only, like http://127.0.0.1:8083")
+    return url
 
 
 class ShareSettings(Settings):
@@ -61,6 +69,14 @@ class PushSettings(
     public_ws_url: Annotated[
         str,
         Field(description="WebSocket address the live map connects to; empty: derived from host and port."),
+    ] = ""
+    stage_url: Annotated[
+        str,
+        AfterValidator(_origin),
+        Field(
+            description="Where the simulator says what it is doing, like http://127.0.0.1:8083: the live map then "
+            "shows a city at work. Empty: it does not ask.",
+        ),
     ] = ""
     allowed_origins: Annotated[
         str,

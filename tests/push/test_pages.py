@@ -110,6 +110,31 @@ async def test_every_answer_allows_only_own_scripts_and_the_own_socket() -> None
             assert headers["referrer-policy"] == "no-referrer"
 
 
+async def test_without_a_stage_nothing_is_asked_of_one_and_nothing_is_framed() -> None:
+    async with client() as http:
+        assert (await http.get("/v1/map-config")).json()["stage_url"] == ""
+        for path in ("/", "/share"):
+            policy = (await http.get(path)).headers["content-security-policy"]
+            assert "frame-src 'none'" in policy
+            assert "frame-ancestors 'none'" in policy
+
+
+async def test_with_a_stage_the_map_may_read_it_and_frame_the_page_of_a_shared_trip_only() -> None:
+    async with client(stage_url="http://127.0.0.1:8083", push_port=9001) as http:
+        assert (await http.get("/v1/map-config")).json()["stage_url"] == "http://127.0.0.1:8083"
+        page = (await http.get("/")).headers["content-security-policy"]
+        assert "connect-src 'self' ws://127.0.0.1:9001 http://127.0.0.1:8083;" in page
+        assert "frame-src 'self'" in page
+        assert "frame-ancestors 'none'" in page
+        assert "frame-ancestors 'self'" in (await http.get("/share")).headers["content-security-policy"]
+
+
+@pytest.mark.parametrize("url", ["127.0.0.1:8083", "http://a b", "http://a; script-src *", "http://a/path", "ws://a"])
+def test_a_stage_that_is_not_an_address_is_refused(url: str) -> None:
+    with pytest.raises(ValueError, match="stage_url"):
+        PushSettings(stage_url=url)
+
+
 def test_the_page_is_told_the_socket_of_the_host_it_asked() -> None:
     settings = PushSettings(push_port=9001)
     assert ws_url(settings, "127.0.0.1:8082", "http") == "ws://127.0.0.1:9001/v1/stream"
