@@ -1,0 +1,159 @@
+"""The one place that a run tells what it measures; the live view and the report read from it. Pure.
+
+Everything comes with the moment it happened, in epoch ms of the wall clock. Durations count from the moment a ping was
+due (simulator/latency.py) and are filed under the moment they ended: while a system stands still its line has a
+gap, and the second after it shows how long that was.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from simulator.latency import Latencies
+from simulator.results.bounded import Bounded
+from simulator.results.series import A, Count, Level, Ruler, Series
+
+#: The hops of a ping. The first and last are timed here, from when it was due; the other two by the services
+#: themselves, from when ingest received it (docs/report.md).
+INGEST, INDEXED, PUSHED, RECEIVED = "ingest", "indexed", "pushed", "received"
+HOPS = (INGEST, INDEXED, PUSHED, RECEIVED)
+STALENESS, POSITION_ERROR = "staleness", "position_error"
+#: Told of as rates, per second.
+SENT, ACCEPTED, REJECTED, TOLD = "sent", "accepted", "rejected", "told"
+#: A rate or a percentile of the last seconds: shorter is a flicker, longer is the past.
+RECENT_MS = 5_000
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """Something that the scenario broke on purpose, for a while."""
+
+    from_ms: int
+    until_ms: int
+    words: str
+
+
+@dataclass(frozen=True, slots=True)
+class Recent:
+    """The last seconds: how fast things go now."""
+
+    per_s: Mapping[str, float] = field(default_factory=dict)
+    #: Hop, staleness or position error -> its 50th and 99th percentile, in ms or metres.
+    percentiles: Mapping[str, tuple[float, float]] = field(default_factory=dict)
+    levels: Mapping[str, float] = field(default_factory=dict)
+
+
+class Recorder:
+    """Begins at `start_ms`, epoch ms."""
+
+    def __init__(self, start_ms: int) -> None:
+        self.start_ms = self.last_ms = start_ms
+        self.ruler = Ruler(start_ms)
+        self.rates: dict[str, Series[Count]] = {}
+        self.spreads: dict[str, Series[Latencies]] = {}
+        self.bounded: dict[str, Series[Bounded]] = {}
+        self.levels: dict[str, Series[Level]] = {}
+        self.faults: list[Fault] = []
+        #: What each service said of its build: service -> version.
+        self.builds: dict[str, str] = {}
+
+    def sent(self, pings: int, at_ms: int) -> None:
+        """So many pings were due and handed to the emitter."""
+        self._in(self.rates, SENT, Count, at_ms).count += pings
+
+    def acked(self, took_ms: float, at_ms: int, reason: str | None = None) -> None:
+        """Ingest judged a ping so long after it was due. `reason` is why it was rejected."""
+        self._in(self.spreads, INGEST, Latencies, at_ms).add(took_ms)
+        self._in(self.rates, ACCEPTED if reason is None else REJECTED, Count, at_ms).count += 1
+
+    def received(self, took_ms: float, at_ms: int) -> None:
+        """A rider was shown a move so long after its ping was due."""
+        self._in(self.spreads, RECEIVED, Latencies, at_ms).add(took_ms)
+
+    def told(self, cars: int, at_ms: int) -> None:
+        """So many positions of cars reached riders."""
+        self._in(self.rates, TOLD, Count, at_ms).count += cars
+
+    def position_error(self, metres: float, at_ms: int) -> None:
+        """A car was shown so far from where it was at that moment."""
+        self._in(self.spreads, POSITION_ERROR, Latencies, at_ms).add(metres)
+
+    def staleness(self, age_ms: float, at_ms: int) -> None:
+        """A car was shown by a fix of this age."""
+        self._in(self.spreads, STALENESS, Latencies, at_ms).add(age_ms)
+
+    def spread(self, name: str, counted: Latencies, at_ms: int) -> None:
+        """Take in what somebody counted since the last time, for a hot path that does not call for each."""
+        self._in(self.spreads, name, Latencies, at_ms).merge(counted)
+
+    def growth(self, name: str, cumulative: Mapping[float, float], at_ms: int) -> None:
+        """A service's histogram grew so much since it was looked at last: upper bound in ms -> how many."""
+        self._in(self.bounded, name, Bounded, at_ms).add(cumulative)
+
+    def gauge(self, name: str, value: float, at_ms: int) -> None:
+        """Something stood at `value`. `cpu_cores/push` is the level `cpu_cores` of the service `push`."""
+        self._in(self.levels, name, Level, at_ms).add(value)
+
+    def fault(self, from_ms: int, until_ms: int, words: str) -> None:
+        """The scenario breaks something from then until then."""
+        self.faults.append(Fault(from_ms, until_ms, words))
+
+    def finish(self, at_ms: int) -> None:
+        """The run was over then."""
+        self.last_ms = max(self.last_ms, at_ms)
+
+    @property
+    def bins(self) -> int:
+        """Bins from the start to the last thing that was told."""
+        return self.ruler.index(self.last_ms) + 1
+
+    def recent(self, now_ms: int) -> Recent:
+        """What the last whole bins say."""
+        last = self.ruler.index(now_ms)
+        first = max(0, last - max(1, RECENT_MS // self.ruler.bin_ms))
+        if last == first:
+            return Recent()
+        seconds = (last - first) * self.ruler.bin_ms / 1_000
+        totals: dict[str, Latencies | Bounded] = {}
+        totals.update((name, series.total(first, last)) for name, series in self.spreads.items())
+        totals.update((name, series.total(first, last)) for name, series in self.bounded.items())
+        percentiles = {}
+        for name, total in totals.items():
+            p50, p99 = total.percentile(50), total.percentile(99)
+            if p50 is not None and p99 is not None:
+                percentiles[name] = (p50, p99)
+        means = {name: series.total(first, last).mean for name, series in self.levels.items()}
+        return Recent(
+            {name: series.total(first, last).count / seconds for name, series in self.rates.items()},
+            percentiles,
+            {name: mean for name, mean in means.items() if mean is not None},
+        )
+
+    def p99s(self, name: str, now_ms: int, bins: int) -> list[float | None]:
+        """The 99th percentile of each of the last whole bins, oldest first."""
+        found = self.spreads.get(name)
+        last = self.ruler.index(now_ms)
+        return [
+            each.percentile(99) if found and index < len(found.bins) and (each := found.bins[index]) else None
+            for index in range(max(0, last - bins), last)
+        ]
+
+    def _in(self, family: dict[str, Series[A]], name: str, new: Callable[[], A], at_ms: int) -> A:
+        index = self.ruler.index(at_ms)
+        while not self.ruler.fits(index):
+            self._grow()
+            index = self.ruler.index(at_ms)
+        self.last_ms = max(self.last_ms, at_ms)
+        series = family.get(name)
+        if series is None:
+            series = family[name] = Series(new)
+        return series.at(index)
+
+    def _grow(self) -> None:
+        self.ruler.grow()
+        families: tuple[dict[str, Series[Any]], ...] = (self.rates, self.spreads, self.bounded, self.levels)
+        for family in families:
+            for series in family.values():
+                series.halve()
