@@ -1,27 +1,38 @@
-"""Riders who stand about, walk on now and then, come back when they are cut off, and time every car that moves."""
+"""Thousands of riders who watch the map in one process: their seats, what they are told, and how long that took."""
 
 from __future__ import annotations
 
 import asyncio
+import time
+from collections import Counter
 from collections.abc import Callable, Sequence
 from random import Random
 
 from simulator.departures import Departures
 from simulator.latency import Latencies
-from simulator.riders import Refused, Rider, RiderGone
-from simulator.view import MOST_DESCRIBED, Faults, SeenCar
+from simulator.map_rider import Habits, MapRider, Stroll
+from simulator.oracle.seat import Seat
+from simulator.rider_faults import Mishap
+from simulator.view import Broken, Faults, SeenCar, Snapshot, Update
 
-RADIUS_M = 1_000.0
-#: A rider walks to another place after about this long.
-WALK_AFTER_S = (15.0, 45.0)
-#: A rider who was cut off comes back after a random part of this, as the close codes ask; doubled each time.
-RECONNECT_S, LONGEST_RECONNECT_S = 1.0, 30.0
-#: Close codes from here on mean: do not come back (push/protocol.py). So does an HTTP refusal of the handshake.
-TERMINAL = range(4500, 5000)
+#: Riders come in one after the other at first; how all at once goes is what the fault `reconnect` is for.
+ARRIVALS_PER_S = 500.0
+#: Until the server says which limit applies, its own most (docs/wire/websocket.md, `max_cars`).
+MOST_CARS = 500
+#: Who has been trying for so long when the run ends could not come back; who just began might have.
+LOST_AFTER_S = 10.0
 
 
 class Crowd:
-    """`riders` riders at `places` (lat, lon), chosen by `random`. `bearer(n)` gives rider n's token."""
+    """`riders` riders at `places` (lat, lon), chosen by `random`. `bearer(n)` gives rider n's token.
+
+    `mishaps` are those of each rider (`rider_faults.plan`). Whoever wants to hear more:
+    - `on_told(seat, car, server_time_ms, at_ms)`: each car of each snapshot, enter and move, once the seat shows it;
+    - `on_latency(ms, at_ms)`: a move reached a rider so long after its fix was due to set out;
+    - `on_broken(seat, broken, at_ms)`: a promise of the wire was broken;
+    - `on_lost(seat, why, at_ms)`: a rider could not come back, or was told not to.
+    `at_ms` is epoch time of receipt, in milliseconds.
+    """
 
     def __init__(
         self,
@@ -31,31 +42,74 @@ class Crowd:
         places: Sequence[tuple[float, float]],
         random: Random,
         departures: Departures,
+        habits: Habits = Habits(),  # noqa: B008 - frozen
+        mishaps: Sequence[Sequence[Mishap]] = (),
+        on_told: Callable[[Seat, SeenCar, int, int], None] | None = None,
+        on_latency: Callable[[float, int], None] | None = None,
+        on_broken: Callable[[Seat, Broken, int], None] | None = None,
+        on_lost: Callable[[Seat, str, int], None] | None = None,
     ) -> None:
-        self._url, self._bearer, self._places, self._departures = url, bearer, places, departures
-        # Each rider has a generator of its own: what they draw must not depend on the network's timing.
-        self._randoms = [Random(random.getrandbits(64)) for _ in range(riders)]  # noqa: S311 - seeded on purpose
+        self._departures = departures
+        self._on_told, self._on_latency, self._on_broken, self._on_lost = on_told, on_latency, on_broken, on_lost
         self.latency_ms = Latencies()
         self.faults = Faults()
-        self.connected = self.reconnects = self.updates = self.snapshots = 0
+        self.updates = self.snapshots = self.cars_told = 0
+        #: Connections that ended, by close code or mishap.
+        self.cut: Counter[str] = Counter()
         #: Riders who could not connect, or were told not to come back, and why.
         self.lost: list[str] = []
+        self._began_s = time.monotonic()
         self._tasks: list[asyncio.Task[None]] = []
+        self._riders: list[MapRider] = []
+        for number in range(riders):
+            # Each rider has generators of its own: where they stand must not depend on the network's timing.
+            stroll_random, backoff = (Random(random.getrandbits(64)) for _ in range(2))  # noqa: S311 - seeded
+            stroll = Stroll(places, habits.walk_after_s, stroll_random)
+            seat = Seat(f"map-{number}", *stroll.here, habits.radius_m, habits.limit or MOST_CARS, {}, None)
+            suffers = mishaps[number] if number < len(mishaps) else ()
+            token = _of(bearer, number)
+            self._riders.append(MapRider(url, token, seat, habits, stroll, suffers, backoff, self))
 
     def start(self) -> None:
-        self._tasks = [asyncio.create_task(self._live(number)) for number in range(len(self._randoms))]
+        """Let the riders come. The run begins now, or when `begin` is called."""
+        self.begin()
+        self._tasks = [
+            asyncio.create_task(rider.live(number / ARRIVALS_PER_S)) for number, rider in enumerate(self._riders)
+        ]
+
+    def begin(self) -> None:
+        """From now on count the times of walks and mishaps."""
+        self._began_s = time.monotonic()
+
+    async def seated(self, within_s: float) -> bool:
+        """Wait until every rider sits, or is lost. Returns whether all do, `within_s`."""
+        until_s = time.monotonic() + within_s
+        while any(not rider.seated for rider in self._riders):
+            if time.monotonic() >= until_s or len(self.lost) + self.connected >= len(self._riders):
+                return False
+            await asyncio.sleep(0.05)
+        return True
 
     async def stop(self) -> None:
+        now_s = time.monotonic()
+        for rider in self._riders:
+            since_s = rider.trying_since_s
+            if since_s is not None and now_s - since_s >= LOST_AFTER_S:
+                rider.give_up(f"not connected for the last {now_s - since_s:.0f} s: {rider.trouble}")
         for task in self._tasks:
             task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        for end in await asyncio.gather(*self._tasks, return_exceptions=True):
+            if isinstance(end, Exception):
+                self.lost.append(f"a rider failed: {end!r}")
+        self._tasks = []
 
     def summary(self) -> dict[str, object]:
         return {
-            "riders": len(self._randoms),
+            "riders": len(self._riders),
             "snapshots": self.snapshots,
             "updates": self.updates,
             "reconnects": self.reconnects,
+            "cut_off_by": dict(self.cut),
             "lost": self.lost,
             "faults": self.faults.count,
             "faults_described": self.faults.described or [],
@@ -63,55 +117,74 @@ class Crowd:
         }
 
     @property
+    def seats(self) -> list[Seat]:
+        return [rider.seat for rider in self._riders]
+
+    @property
+    def connected(self) -> int:
+        return sum(rider.seated for rider in self._riders)
+
+    @property
+    def reconnects(self) -> int:
+        return self.cut.total()
+
+    @property
     def clean(self) -> bool:
         """Nobody was lost and no promise of the wire was broken."""
         return not self.lost and self.faults.count == 0
 
-    async def _live(self, number: int) -> None:
-        random = self._randoms[number]
-        failures = 0
-        while True:
-            rider = Rider(self._url, self._bearer(number), on_move=self._moved)
-            try:
-                await self._stroll(rider, random)
-            except (RiderGone, Refused, OSError, TimeoutError) as end:
-                if isinstance(end, Refused) or (isinstance(end, RiderGone) and _terminal(end.code)):
-                    self.lost.append(str(end))
-                    return
-                failures = 0 if rider.welcome is not None else failures + 1
-            finally:
-                await self._leave(rider)
-            self.reconnects += 1
-            await asyncio.sleep(random.uniform(0.0, min(LONGEST_RECONNECT_S, RECONNECT_S * 2**failures)))
+    def now_s(self) -> float:
+        return time.monotonic() - self._began_s
 
-    async def _stroll(self, rider: Rider, random: Random) -> None:
-        """Stand, and walk on, until the connection ends (RiderGone) or the run does (cancelled)."""
-        await rider.connect()
-        self.connected += 1
-        await rider.subscribe("near", *random.choice(self._places), radius_m=RADIUS_M)
-        while True:
-            try:
-                raise await rider.until_gone(random.uniform(*WALK_AFTER_S))
-            except TimeoutError:
-                await rider.recenter("near", *random.choice(self._places))
+    def shown(
+        self, seat: Seat, message: Snapshot | Update, moved: list[SeenCar], received_s: float, timed: bool
+    ) -> None:
+        """A rider's seat shows what `message` told. `timed`: how long it took is the system's doing."""
+        at_ms = time.time_ns() // 1_000_000
+        try:
+            if isinstance(message, Snapshot):
+                self.snapshots += 1
+                self._tell(seat, message.cars, message.server_time_ms, at_ms)
+                return
+            self.updates += 1
+            if message.enter:
+                self._tell(seat, message.enter, message.server_time_ms, at_ms)
+            self._tell(seat, message.move, message.server_time_ms, at_ms)
+            if timed:
+                for car in moved:
+                    self._time(car, received_s, at_ms)
+        except Exception as error:
+            # The loop would close the connection and go on: a run that cannot be judged must not pass.
+            self.lost.append(f"what a rider saw could not be judged: {error!r}")
+            raise
 
-    async def _leave(self, rider: Rider) -> None:
-        if rider.welcome is not None:
-            self.connected -= 1
-        for view in rider.views.values():
-            self.snapshots += view.snapshots
-            self.updates += view.updates
-        self.faults.count += rider.faults.count
-        described = (self.faults.described or []) + (rider.faults.described or [])
-        self.faults.described = described[:MOST_DESCRIBED]
-        await rider.close()
+    def broken(self, seat: Seat, broken: Broken) -> None:
+        self.faults.note(broken.what)
+        if self._on_broken is not None:
+            self._on_broken(seat, broken, time.time_ns() // 1_000_000)
 
-    def _moved(self, car: SeenCar, received_s: float) -> None:
+    def lost_one(self, seat: Seat, why: str) -> None:
+        self.lost.append(why)
+        if self._on_lost is not None:
+            self._on_lost(seat, why, time.time_ns() // 1_000_000)
+
+    def cut_off(self, why: str) -> None:
+        self.cut[why] += 1
+
+    def _tell(self, seat: Seat, cars: list[SeenCar], server_time_ms: int, at_ms: int) -> None:
+        self.cars_told += len(cars)
+        on_told = self._on_told
+        if on_told is not None:
+            for car in cars:
+                on_told(seat, car, server_time_ms, at_ms)
+
+    def _time(self, car: SeenCar, received_s: float, at_ms: int) -> None:
         took_ms = self._departures.took_ms(car.driver_id, car.fix_time_ms, received_s)
         if took_ms is not None:
             self.latency_ms.add(took_ms)
+            if self._on_latency is not None:
+                self._on_latency(took_ms, at_ms)
 
 
-def _terminal(code: int) -> bool:
-    """An HTTP refusal other than "busy" is as final as a code from 4500."""
-    return code in TERMINAL or (400 <= code < 500 and code != 429)
+def _of(bearer: Callable[[int], str], number: int) -> Callable[[], str]:
+    return lambda: bearer(number)

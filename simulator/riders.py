@@ -15,15 +15,12 @@ from types import TracebackType
 from typing import Literal, Self
 
 import msgspec
-from websockets.asyncio.client import ClientConnection, connect
-from websockets.exceptions import ConnectionClosed, InvalidHandshake
-from websockets.typing import Subprotocol
 
 from push.protocol import BEARER_SUBPROTOCOL_PREFIX, SUBPROTOCOL
+from simulator.rider_wire import RiderGone as RiderGone
+from simulator.rider_wire import RiderWire, open_wire
 from simulator.view import Faults, SeenCar, Snapshot, Update, View
 
-#: A snapshot of 500 cars is ~100 KB; a server that sends more than this at once is wrong.
-MAX_MESSAGE_BYTES = 4 << 20
 ANSWER_WITHIN_S = 10.0
 
 
@@ -41,15 +38,8 @@ class Other(msgspec.Struct):
     stale_after_ms: int | None = None
     gone_after_ms: int | None = None
     reconnect_in_ms: int | None = None
+    limit: int | None = None
     limits: dict[str, float] | None = None
-
-
-class RiderGone(Exception):
-    """The connection ended, or was refused. `code` is the WebSocket close code, or the HTTP status of a refusal."""
-
-    def __init__(self, code: int, reason: str) -> None:
-        super().__init__(f"connection ended with {code} {reason}".rstrip())
-        self.code, self.reason = code, reason
 
 
 class Refused(Exception):
@@ -65,7 +55,12 @@ _others = msgspec.json.Decoder(Other)
 
 
 class Rider:
-    """One connection. `on_move(car, received_s)` hears of each car that moved, with the monotonic time it was told."""
+    """One connection. Times of receipt are monotonic, in seconds.
+
+    `on_move(car, received_s)` hears of each car that moved to a newer fix. `on_shown(message, moved, received_s)` hears
+    of each snapshot and update once its view shows it, with the cars in it that moved. `receive_buffer_bytes` is for
+    riders who will read slowly: what waits for them in the kernel (see `rider_wire.open_wire`).
+    """
 
     def __init__(
         self,
@@ -73,21 +68,21 @@ class Rider:
         token: str,
         auth: Literal["header", "message", "subprotocol"] = "header",
         on_move: Callable[[SeenCar, float], None] | None = None,
+        on_shown: Callable[[Snapshot | Update, list[SeenCar], float], None] | None = None,
+        faults: Faults | None = None,
+        receive_buffer_bytes: int | None = None,
     ) -> None:
-        self._url, self._token, self._auth, self._on_move = url, token, auth, on_move
+        self._url, self._token, self._auth = url, token, auth
+        self._on_move, self._on_shown, self._receive_buffer_bytes = on_move, on_shown, receive_buffer_bytes
         self.views: dict[str, View] = {}
-        self.faults = Faults()
+        self.faults = Faults() if faults is None else faults
         self.welcome: Other | None = None
         #: Every message that was not about positions, heartbeats aside, and the number of heartbeats.
         self.heard: list[Other] = []
         self.heartbeats = 0
-        self.gone: RiderGone | None = None
         self._ids = count(1)
-        self._news = asyncio.Event()
-        self._reading = asyncio.Event()
-        self._reading.set()
-        self._socket: ClientConnection | None = None
-        self._reader: asyncio.Task[None] | None = None
+        self._news, self._waiting = asyncio.Event(), 0
+        self._wire: RiderWire | None = None
 
     async def __aenter__(self) -> Self:
         await self.connect()
@@ -100,37 +95,39 @@ class Rider:
 
     async def connect(self) -> None:
         """Open the connection and authenticate; returns after `welcome`. Raises RiderGone, OSError, TimeoutError."""
-        protocols = [Subprotocol(SUBPROTOCOL)]
+        protocols, headers = [SUBPROTOCOL], {}
         if self._auth == "subprotocol":
-            protocols.append(Subprotocol(BEARER_SUBPROTOCOL_PREFIX + self._token))
-        try:
-            self._socket = await connect(
-                self._url,
-                subprotocols=protocols,
-                additional_headers={"Authorization": f"Bearer {self._token}"} if self._auth == "header" else None,
-                compression=None,
-                max_size=MAX_MESSAGE_BYTES,
-                open_timeout=ANSWER_WITHIN_S,
-                close_timeout=2,
-                proxy=None,
-            )
-        except InvalidHandshake as refusal:
-            status = getattr(getattr(refusal, "response", None), "status_code", 0)
-            raise RiderGone(status, "handshake refused") from None
-        if self._socket.subprotocol != SUBPROTOCOL:
+            protocols.append(BEARER_SUBPROTOCOL_PREFIX + self._token)
+        if self._auth == "header":
+            headers["Authorization"] = f"Bearer {self._token}"
+        async with asyncio.timeout(ANSWER_WITHIN_S):
+            self._wire = await open_wire(self._url, protocols, headers, self._hear, self._receive_buffer_bytes)
+        self._wire.ended.add_done_callback(lambda _: self._news.set())
+        if self._wire.subprotocol != SUBPROTOCOL:
             self.faults.note("the server did not choose the subprotocol")
-        self._reader = asyncio.create_task(self._read(self._socket))
         if self._auth == "message":
             await self._send({"type": "auth", "token": self._token})
         await self.until(lambda: self.welcome is not None, ANSWER_WITHIN_S)
 
     async def close(self) -> None:
         """Leave."""
-        self.resume_reading()
-        if self._socket is not None:
-            await self._socket.close()
-        if self._reader is not None:
-            await asyncio.gather(self._reader, return_exceptions=True)
+        if self._wire is not None:
+            await self._wire.close()
+
+    def drop(self) -> None:
+        """Be gone without a word: an app that is killed."""
+        if self._wire is not None:
+            self._wire.abort()
+
+    @property
+    def gone(self) -> RiderGone | None:
+        """How the connection ended; None before."""
+        return self._wire.ended.result() if self._wire is not None and self._wire.ended.done() else None
+
+    @property
+    def silent_s(self) -> float:
+        """How long nothing at all was heard."""
+        return 0.0 if self._wire is None else asyncio.get_running_loop().time() - self._wire.heard_s
 
     async def subscribe(
         self,
@@ -149,7 +146,8 @@ class Rider:
             {"sub": sub, "lat": lat, "lon": lon, "radius_m": radius_m, "rings": rings}
             | {"limit": limit, "vehicle_types": vehicle_types},
         )
-        await self._answered(request, lambda: view.seq > 0)
+        answer = await self._answered(request, lambda: view.seq > 0)
+        view.limit = answer.limit
         return view
 
     async def recenter(
@@ -172,15 +170,21 @@ class Rider:
 
     async def send_raw(self, text: str) -> None:
         """Send anything at all, for tests of what the server refuses."""
-        assert self._socket is not None
-        await self._socket.send(text)
+        assert self._wire is not None
+        self._wire.send(text.encode())
 
     def stop_reading(self) -> None:
-        """Take nothing more from the socket after the next message: a rider in a tunnel."""
-        self._reading.clear()
+        """Take nothing more from the socket, not even pings: a rider in a tunnel."""
+        self.read_slowly(0)
 
     def resume_reading(self) -> None:
-        self._reading.set()
+        assert self._wire is not None
+        self._wire.pace(None)
+
+    def read_slowly(self, bytes_per_s: float) -> None:
+        """Take no more than this from the socket; what the kernels hold for the rider comes on top."""
+        assert self._wire is not None
+        self._wire.pace(bytes_per_s)
 
     async def until(self, condition: Callable[[], bool], within_s: float) -> None:
         """Wait until `condition` holds, looking after every message. Raises RiderGone, TimeoutError."""
@@ -189,14 +193,18 @@ class Rider:
                 if self.gone is not None:
                     raise self.gone
                 self._news.clear()
-                await self._news.wait()
+                self._waiting += 1
+                try:
+                    await self._news.wait()
+                finally:
+                    self._waiting -= 1
 
     async def until_gone(self, within_s: float) -> RiderGone:
         """Wait for the connection to end, and say how. Raises TimeoutError."""
-        async with asyncio.timeout(within_s):
-            while self.gone is None:
-                self._news.clear()
-                await self._news.wait()
+        assert self._wire is not None
+        await asyncio.wait([self._wire.ended], timeout=within_s)
+        if self.gone is None:
+            raise TimeoutError
         return self.gone
 
     async def _ask(self, type_: str, fields: dict[str, object]) -> str:
@@ -204,7 +212,7 @@ class Rider:
         await self._send({"type": type_, "id": request, **{k: v for k, v in fields.items() if v is not None}})
         return request
 
-    async def _answered(self, request: str, also: Callable[[], bool] = lambda: True) -> None:
+    async def _answered(self, request: str, also: Callable[[], bool] = lambda: True) -> Other:
         def answer() -> Other | None:
             return next((message for message in reversed(self.heard) if message.id == request), None)
 
@@ -214,28 +222,19 @@ class Rider:
 
         await self.until(lambda: refused() or (answer() is not None and also()), ANSWER_WITHIN_S)
         message = answer()
-        if message is not None and message.type == "error":
+        assert message is not None
+        if message.type == "error":
             raise Refused(message.code or "", message.detail or "")
+        return message
 
     async def _send(self, message: dict[str, object]) -> None:
-        assert self._socket is not None
-        try:
-            await self._socket.send(msgspec.json.encode(message).decode())
-        except ConnectionClosed:
-            raise await self.until_gone(ANSWER_WITHIN_S) from None
-
-    async def _read(self, socket: ClientConnection) -> None:
-        try:
-            while True:
-                await self._reading.wait()
-                self._hear(await socket.recv(decode=False))
-                self._news.set()
-        except ConnectionClosed:
-            self.gone = RiderGone(socket.close_code or 1006, socket.close_reason or "")
-            self._news.set()
+        assert self._wire is not None
+        self._wire.send(msgspec.json.encode(message))
 
     def _hear(self, text: bytes) -> None:
         received_s = time.monotonic()
+        if self._waiting:
+            self._news.set()
         try:
             # The two types that come often and are large start with their type, as all of the server's messages do.
             if text.startswith((b'{"type":"update"', b'{"type":"snapshot"')):
@@ -256,9 +255,13 @@ class Rider:
         view = self.views.get(message.sub)
         if view is None:
             return
+        moved: list[SeenCar] = []
         if isinstance(message, Snapshot):
             view.show(message)
         else:
-            for car in view.change(message):
-                if self._on_move is not None:
-                    self._on_move(car, received_s)
+            moved = view.change(message)
+        if self._on_shown is not None:
+            self._on_shown(message, moved, received_s)
+        if self._on_move is not None:
+            for car in moved:
+                self._on_move(car, received_s)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import msgspec
 
@@ -27,14 +28,14 @@ class SeenCar(msgspec.Struct, frozen=True, gc=False):
     vehicle_type: str = ""
 
 
-class Snapshot(msgspec.Struct, tag_field="type", tag="snapshot"):
+class Snapshot(msgspec.Struct, tag_field="type", tag="snapshot", gc=False):
     sub: str
     seq: int
     server_time_ms: int
     cars: list[SeenCar]
 
 
-class Update(msgspec.Struct, tag_field="type", tag="update"):
+class Update(msgspec.Struct, tag_field="type", tag="update", gc=False):
     sub: str
     seq: int
     server_time_ms: int
@@ -43,15 +44,27 @@ class Update(msgspec.Struct, tag_field="type", tag="update"):
     leave: list[str]
 
 
+class Broken(NamedTuple):
+    """One broken promise, in words without positions."""
+
+    what: str
+    driver_id: str = ""
+    #: How much older the fix is than one that was shown before; 0 where that is not what is broken.
+    backwards_ms: int = 0
+
+
 @dataclass(slots=True)
 class Faults:
-    """Broken promises of the wire: how many, and the first of them in words without positions."""
+    """Broken promises of the wire: how many, and the first of them in words. `tell` hears each as it happens."""
 
     count: int = 0
     described: list[str] | None = None
+    tell: Callable[[Broken], None] | None = None
 
-    def note(self, what: str) -> None:
+    def note(self, what: str, driver_id: str = "", backwards_ms: int = 0) -> None:
         self.count += 1
+        if self.tell is not None:
+            self.tell(Broken(what, driver_id, backwards_ms))
         if self.described is None:
             self.described = []
         if len(self.described) < MOST_DESCRIBED:
@@ -59,10 +72,10 @@ class Faults:
 
 
 class View:
-    """The cars of one subscription, by driver id."""
+    """The cars of one subscription, by driver id. `limit` is the most that may be shown, once it is known."""
 
-    def __init__(self, sub: str, faults: Faults) -> None:
-        self.sub, self.faults = sub, faults
+    def __init__(self, sub: str, faults: Faults, limit: int | None = None) -> None:
+        self.sub, self.faults, self.limit = sub, faults, limit
         self.cars: dict[str, SeenCar] = {}
         #: Sequence number of the newest message; 0 before the first snapshot.
         self.seq = 0
@@ -80,8 +93,9 @@ class View:
         self.cars = {}
         for car in snapshot.cars:
             if car.driver_id in self.cars:
-                self.faults.note(f"{car.driver_id} is twice in a snapshot")
+                self.faults.note(f"{car.driver_id} is twice in a snapshot", car.driver_id)
             self._place(car)
+        self._count()
 
     def change(self, update: Update) -> list[SeenCar]:
         """Apply an update. Returns the cars that moved to a newer fix than the one shown before."""
@@ -93,19 +107,21 @@ class View:
         self.updates += 1
         for driver_id in update.leave:
             if self.cars.pop(driver_id, None) is None:
-                self.faults.note(f"{driver_id} left but was not there")
+                self.faults.note(f"{driver_id} left but was not there", driver_id)
         for car in update.enter:
             if car.driver_id in self.cars:
-                self.faults.note(f"{car.driver_id} entered but was there")
+                self.faults.note(f"{car.driver_id} entered but was there", car.driver_id)
             self._place(car)
         moved = []
         for car in update.move:
             before = self.cars.get(car.driver_id)
             if before is None:
-                self.faults.note(f"{car.driver_id} moved but was not there")
+                self.faults.note(f"{car.driver_id} moved but was not there", car.driver_id)
             elif car.fix_time_ms > before.fix_time_ms:
                 moved.append(car)
             self._place(car)
+        if update.enter:
+            self._count()
         return moved
 
     def _hear(self, seq: int, server_time_ms: int) -> None:
@@ -113,9 +129,15 @@ class View:
             self.faults.note("server_time_ms went backwards")
         self.seq, self.server_time_ms = seq, server_time_ms
 
+    def _count(self) -> None:
+        if self.limit is not None and len(self.cars) > self.limit:
+            self.faults.note(f"{len(self.cars)} cars are shown where at most {self.limit} were asked for")
+
     def _place(self, car: SeenCar) -> None:
         newest_ms = self._newest_ms.get(car.driver_id, car.fix_time_ms)
         if car.fix_time_ms < newest_ms:
-            self.faults.note(f"{car.driver_id} went backwards by {newest_ms - car.fix_time_ms} ms")
-        self._newest_ms[car.driver_id] = max(newest_ms, car.fix_time_ms)
+            ago_ms = newest_ms - car.fix_time_ms
+            self.faults.note(f"{car.driver_id} went backwards by {ago_ms} ms", car.driver_id, ago_ms)
+        else:
+            self._newest_ms[car.driver_id] = car.fix_time_ms
         self.cars[car.driver_id] = car
