@@ -16,6 +16,9 @@ from simulator.results.series import Series as Bins
 _LEAST_OF_A_BIN = 0.5
 _PERCENTILES = {"p50": 50.0, "p90": 90.0, "p99": 99.0}
 
+#: Of a level by the part of its name before the service; others are plain numbers.
+_LEVEL_UNITS = {"cpu_cores": "cores", "memory_mib": "MiB"}
+
 Column = list[float | None]
 
 
@@ -67,7 +70,8 @@ def series_of(recorder: Recorder) -> dict[str, Series]:
         levels = _padded(level, bins)
         means = [None if each is None else _short(each.mean) for each in levels]
         found[name] = Series(
-            "", {"mean": means, "max": [None if each is None else _short(each.most) for each in levels]}
+            _LEVEL_UNITS.get(name.partition("/")[0], ""),
+            {"mean": means, "max": [None if each is None else _short(each.most) for each in levels]},
         )
     return dict(sorted(found.items()))
 
@@ -82,7 +86,10 @@ def summaries_of(recorder: Recorder) -> dict[str, Summary]:
         name: Summary(
             _unit(name),
             total.count,
-            *(_short(total.percentile(percent)) for percent in (50, 90, 99, 99.9)),
+            _short(total.percentile(50)),
+            _short(total.percentile(90)),
+            _short(total.percentile(99)),
+            _short(total.percentile(99.9)),
             _short(total.max_ms if total.count else None),
             precision,
         )

@@ -1,4 +1,4 @@
-"""The report as data: all that the HTML shows, as one JSON document for machines. Pure. docs/report.md is its schema."""
+"""The report as data: all that the HTML shows, as one JSON document. Pure. docs/report.md is its schema."""
 
 from __future__ import annotations
 
@@ -110,6 +110,11 @@ class Document(msgspec.Struct, frozen=True):
     #: When each bin begins, in seconds from the start.
     time_s: list[float]
     series: dict[str, Series]
+
+    @property
+    def ends_at_s(self) -> float:
+        """Where the time axis of every plot ends, in seconds from the start."""
+        return max(self.elapsed_s, self.bin_s)
 
 
 def document(
