@@ -22,6 +22,8 @@ class Fix(msgspec.Struct, omit_defaults=True, gc=False, kw_only=True):
     heading_deg: float | None = None
     speed_mps: float | None = None
     vehicle_type: str = ""
+    #: The phone says that another app made the fix up.
+    is_mock: bool = False
 
 
 _encoder = msgspec.json.Encoder()
