@@ -1,0 +1,305 @@
+"""Dispatch: which driver takes which request, when the driver sets off, and what is said of the trip then. Pure.
+
+```
+ t        a request; of the drivers without a job and on air, the nearest by truth as of t - 2 s is held for it,
+          and the system is asked for the cars nearby
+ t + 2 s  that driver gets the job if the answer shows it; else the nearest that it does show
+ t + 3 s  the driver sets off, the trip is made, and simulator/rides.py says how it goes on
+```
+
+Everything happens at these moments of the schedule, whatever the answers took, so that the same seed moves the same
+cars: an answer only confirms. One that is not there in time confirms too (`unconfirmed` counts them), because a car
+must not wait for the system under test. Nobody near, or nobody shown: it is tried again every 2 s, until the request's
+patience ends (`unserved`). All times are epoch ms.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Container, Iterable, Sequence
+from dataclasses import dataclass
+from enum import IntEnum
+from functools import partial
+from heapq import heappop, heappush
+from itertools import count
+from math import cos, radians
+from random import Random
+from typing import NamedTuple, Protocol
+
+from simulator.demand import Request
+from simulator.rides import BOARDING_MS, CANCELED, COMPLETE, ENDED, NEW, Place, Ride, Step
+
+#: Positions are taken as of so long ago: by then all phones that report have been heard.
+AS_OF_MS = 2_000
+#: Also on air so long ago: its fixes have had time to be shown, also of a phone that reports every five seconds.
+HEARD_SINCE_MS = 8_000
+#: The answer about the cars nearby counts at this moment, whenever it came.
+CONFIRM_MS = 2_000
+DEPARTS_MS = 3_000
+TRY_AGAIN_MS = 2_000
+#: A driver farther away is not asked: in a city it would take ten minutes to come.
+NEARBY_M = 3_000.0
+#: Metres in a degree of latitude, to compare distances of a few kilometres.
+M_PER_DEGREE = 111_195.0
+
+
+class Whereabouts(Protocol):
+    """simulator/truth.py."""
+
+    driver_ids: list[str]
+
+    def where(self, driver: int, at_ms: int) -> tuple[float, float] | None: ...
+
+
+class Job(NamedTuple):
+    """What a driver is to do from `departs_ms` on: fetch at a node, wait there, bring to another, stand until freed."""
+
+    driver: int
+    departs_ms: int
+    pickup_node: int
+    boarding_ms: int
+    dropoff_node: int
+
+
+class Arrived(NamedTuple):
+    """A car came to stand at a stop of its job (0: the pickup) at `at_ms`."""
+
+    driver: int
+    stop: int
+    at_ms: int
+
+
+class Drivers(Protocol):
+    """The fleet, as far as it takes jobs."""
+
+    def take(self, job: Job) -> None:
+        """Carry it out. Its beginning may be in the future."""
+
+    def ways(self, driver: int) -> tuple[str, str]:
+        """The driver's ways to the pickup and on to the dropoff, once it has set off: encoded polylines, "" unknown."""
+
+    def free(self, driver: int, at_ms: int) -> None:
+        """The job is over at `at_ms`."""
+
+
+class Errands(Protocol):
+    """What is done over the wire, in the background. Nothing here waits for it."""
+
+    def ask(self, request: int, place: Place, radius_m: float) -> None:
+        """Ask for the cars near a place."""
+
+    def shown(self, request: int) -> Container[str] | None:
+        """The driver ids of the answer; None while there is none. It is asked for once."""
+
+    def say(self, ride: Ride) -> None:
+        """The trip is in `ride.state` now: tell, after all that was to be told before."""
+
+
+class Waiting(NamedTuple):
+    """A request without a driver."""
+
+    place: Place
+    since_ms: int
+
+
+@dataclass(slots=True)
+class _Call:
+    """A request that looks for a driver. `ranked` are the drivers near, nearest first, as of the last try."""
+
+    request: Request
+    since_ms: int
+    place: Place
+    boarding_ms: int
+    ranked: list[int]
+
+
+class _Turn(IntEnum):
+    """What comes first of the things of one moment, so that it does not matter when they were planned."""
+
+    SAY = 0
+    MATCH = 1
+    LOOK = 2
+
+
+class Requests(Protocol):
+    """simulator/demand.py, in scenario time."""
+
+    @property
+    def next_due_ms(self) -> int | None: ...
+
+    def due(self, now_ms: int) -> Iterable[Request]: ...
+
+
+class Dispatch:
+    """Call `tick` as time goes on, at every `next_due_ms` at the latest, once the truth and the arrivals are known."""
+
+    def __init__(
+        self,
+        errands: Errands,
+        drivers: Drivers,
+        truth: Whereabouts,
+        on_air: Callable[[int, int], bool],
+        requests: Requests,
+        places: Sequence[tuple[float, float]],
+        random: Random,
+        run: str,
+        start_ms: int,
+        patience_ms: int,
+    ) -> None:
+        """`on_air(driver, at_ms)`: whether its phone can post. `places` are (lat, lon) of the nodes. `run` begins every
+        trip id, so that two runs against one system make different trips."""
+        self._errands, self._drivers, self._truth, self._on_air = errands, drivers, truth, on_air
+        self._requests, self._places, self._random = requests, places, random
+        self._run, self._start_ms, self._patience_ms = run, start_ms, patience_ms
+        self._due: list[tuple[int, _Turn, int, int, Callable[[], None]]] = []
+        self._order = count()
+        self._calls: dict[int, _Call] = {}
+        #: Of each driver that has a job or is held for one: the ride, once there is one.
+        self._busy: dict[int, Ride | None] = {}
+        self._now_ms = start_ms
+        self.requested = self.done = self.unserved = self.unconfirmed = self.abandoned = 0
+
+    # -- time -------------------------------------------------------------------------------------------------------
+
+    @property
+    def next_due_ms(self) -> int | None:
+        """When the next decision falls due, arrivals aside; None when nothing is to come."""
+        request_ms = self._requests.next_due_ms
+        times = [] if request_ms is None else [self._start_ms + request_ms]
+        return min([*times, *(at_ms for at_ms, *_ in self._due[:1])], default=None)
+
+    def tick(self, now_ms: int, arrived: Iterable[Arrived] = ()) -> None:
+        """Do all that is due by `now_ms`, in order. `arrived` are the arrivals since the last call."""
+        for request in self._requests.due(now_ms - self._start_ms):
+            self._take(request)
+        for arrival in arrived:
+            self._arrive(arrival)
+        while self._due and self._due[0][0] <= now_ms:
+            self._now_ms, *_, do = heappop(self._due)
+            do()
+        self._now_ms = max(self._now_ms, now_ms)
+
+    def close(self) -> None:
+        """The run is over: who waits goes away, and trips under way are canceled."""
+        self._due.clear()
+        self.abandoned += len(self._calls)
+        self._calls.clear()
+        for ride in self.under_way:
+            if ride.state and ride.say(CANCELED):
+                self._errands.say(ride)
+            self.abandoned += 1
+        self._busy.clear()
+
+    # -- what is to be seen -----------------------------------------------------------------------------------------
+
+    @property
+    def waiting(self) -> list[Waiting]:
+        """Requests that look for a driver, the oldest first."""
+        return [Waiting(call.place, call.since_ms) for call in self._calls.values()]
+
+    @property
+    def under_way(self) -> list[Ride]:
+        """Rides that have a driver and have not ended; those whose driver has not set off have no state."""
+        return [ride for ride in self._busy.values() if ride is not None]
+
+    # -- what happens -----------------------------------------------------------------------------------------------
+
+    def _take(self, request: Request) -> None:
+        at_ms = self._start_ms + request.at_ms
+        boarding_ms = self._random.randint(*BOARDING_MS)
+        place = Place(*self._places[request.origin_node])
+        self.requested += 1
+        call = _Call(request, at_ms, place, boarding_ms, [])
+        self._calls[request.number] = call
+        self._at(at_ms, _Turn.LOOK, request.number, lambda: self._look(call))
+
+    def _look(self, call: _Call) -> None:
+        """Hold the nearest driver, and ask whether riders are shown it."""
+        if self._now_ms > call.since_ms + self._patience_ms:
+            del self._calls[call.request.number]
+            self.unserved += 1
+            return
+        call.ranked = self._near(call.place)
+        if not call.ranked:
+            self._at(self._now_ms + TRY_AGAIN_MS, _Turn.LOOK, call.request.number, lambda: self._look(call))
+            return
+        self._busy[call.ranked[0]] = None
+        self._errands.ask(call.request.number, call.place, NEARBY_M)
+        self._at(self._now_ms + CONFIRM_MS, _Turn.MATCH, call.request.number, lambda: self._match(call))
+
+    def _match(self, call: _Call) -> None:
+        held, *others = call.ranked
+        driver: int | None = held
+        shown = self._errands.shown(call.request.number)
+        if shown is None:
+            self.unconfirmed += 1
+        elif self._truth.driver_ids[held] not in shown:
+            del self._busy[held]
+            free = (other for other in others if other not in self._busy and self._truth.driver_ids[other] in shown)
+            driver = next(free, None)
+        if driver is None:
+            self._look(call)
+            return
+        del self._calls[call.request.number]
+        self._begin(call, driver)
+
+    def _begin(self, call: _Call, driver: int) -> None:
+        request, departs_ms = call.request, self._now_ms + DEPARTS_MS - CONFIRM_MS
+        ride = Ride(
+            request.number,
+            f"{self._run}-{request.number}",
+            request.rider_id,
+            driver,
+            self._truth.driver_ids[driver],
+            request.origin_node,
+            request.destination_node,
+            call.place,
+            Place(*self._places[request.destination_node]),
+            departs_ms,
+            call.boarding_ms,
+        )
+        self._busy[driver] = ride
+        self._drivers.take(Job(driver, departs_ms, ride.pickup_node, ride.boarding_ms, ride.dropoff_node))
+        self._plan(ride, ride.begins())
+
+    def _arrive(self, arrival: Arrived) -> None:
+        ride = self._busy.get(arrival.driver)
+        if ride is not None:
+            self._plan(ride, ride.arrives(arrival.stop, arrival.at_ms))
+
+    def _plan(self, ride: Ride, steps: Iterable[Step]) -> None:
+        for step in steps:
+            self._at(step.at_ms, _Turn.SAY, ride.number, partial(self._say, ride, step.state))
+
+    def _say(self, ride: Ride, state: str) -> None:
+        if not ride.say(state):
+            return
+        if state == NEW:
+            ride.approach, ride.route = self._drivers.ways(ride.driver)
+        self._errands.say(ride)
+        if state in ENDED:
+            del self._busy[ride.driver]
+            self._drivers.free(ride.driver, self._now_ms)
+            self.done += state == COMPLETE
+
+    def _near(self, place: Place) -> list[int]:
+        """Drivers without a job and on air that are near a place, nearest first by truth; ties by number."""
+        at_ms = self._now_ms - AS_OF_MS
+        lon_m = M_PER_DEGREE * cos(radians(place.lat))
+        found = []
+        for driver in range(len(self._truth.driver_ids)):
+            if driver in self._busy:
+                continue
+            here = self._truth.where(driver, at_ms)
+            if here is None:
+                continue
+            north_m, east_m = (here[0] - place.lat) * M_PER_DEGREE, (here[1] - place.lon) * lon_m
+            square_m2 = north_m * north_m + east_m * east_m
+            if square_m2 <= NEARBY_M * NEARBY_M and self._is_heard(driver):
+                found.append((square_m2, driver))
+        return [driver for _, driver in sorted(found)]
+
+    def _is_heard(self, driver: int) -> bool:
+        return all(self._on_air(driver, self._now_ms - ago_ms) for ago_ms in (AS_OF_MS, HEARD_SINCE_MS))
+
+    def _at(self, at_ms: int, turn: _Turn, number: int, do: Callable[[], None]) -> None:
+        heappush(self._due, (at_ms, turn, number, next(self._order), do))
