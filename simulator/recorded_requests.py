@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import csv
+import gzip
 import io
 import re
+import zlib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Final, NamedTuple
@@ -37,7 +39,7 @@ def read_requests(file: str) -> list[Recorded]:
     with open_table(path) as lines:
         try:
             return parse_requests(lines, path.name)
-        except (UnicodeDecodeError, EOFError):
+        except (UnicodeDecodeError, EOFError, gzip.BadGzipFile, zlib.error):
             raise RequestsError(f"{path.name}: neither a CSV in UTF-8 nor a whole gzip of one") from None
 
 

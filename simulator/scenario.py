@@ -107,6 +107,8 @@ class Demand(Table, frozen=True, kw_only=True):
     #: How far trips go: the distance between the ends as the crow flies, and the links' travel times, without stops.
     trip_m: tuple[Metres, Metres] | None = None
     most_trip_s: Annotated[float, Meta(gt=0, le=MOST_S)] | None = None
+    #: From standing at the pickup to driving on.
+    boarding_s: tuple[Seconds, Seconds] = (15.0, 45.0)
 
     def problems(self) -> Iterator[str]:
         if self.trips is not None and self.rate_per_min is not None:
@@ -123,6 +125,8 @@ class Demand(Table, frozen=True, kw_only=True):
             yield "until_s: must be after from_s"
         if self.trip_m is not None and self.trip_m[0] > self.trip_m[1]:
             yield "trip_m: give the shorter distance first"
+        if self.boarding_s[0] > self.boarding_s[1]:
+            yield "boarding_s: give the shorter time first"
 
 
 class RidersPlan(Table, frozen=True, kw_only=True):
