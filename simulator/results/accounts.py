@@ -38,11 +38,11 @@ _PRECISION = {"exact": "at most 1 % high", "buckets": "to a bucket of the servic
 def accounts(report: Document) -> str:
     pings = report.pings
     accounts: dict[str, object] = {"sent": pings.sent, "accepted": pings.accepted, "rejected": pings.rejected}
-    accounts |= {f"… {reason}": count for reason, count in pings.rejected_by_reason.items()}
+    accounts |= {f"rejected, {reason}": count for reason, count in pings.rejected_by_reason.items()}
     accounts["failed"] = pings.failed
-    accounts |= {f"… {reason}": count for reason, count in pings.failed_by_reason.items()}
+    accounts |= {f"failed, {reason}": count for reason, count in pings.failed_by_reason.items()}
     accounts |= {"unacknowledged": pings.unacknowledged, "posts": pings.posts, "retries": pings.retries}
-    accounts |= {f"… {reason} ": count for reason, count in pings.retries_by_reason.items()}
+    accounts |= {f"retried, {reason}": count for reason, count in pings.retries_by_reason.items()}
     facts = [("Pings", accounts), ("Riders", report.riders), ("Trips", report.trips)]
     cards = "".join(f'<div class="fact"><h3>{title}</h3>{as_list(known)}</div>' for title, known in facts if known)
     return f'<h2>Accounts</h2><div class="two">{cards}</div>'

@@ -12,26 +12,46 @@ _EPOCH_MS = 1_000_000_000_000
 
 
 def verdicts(report: Document) -> str:
-    rows = "".join(_row(report, verdict) for verdict in sorted(report.verdicts, key=lambda verdict: verdict.ok))
-    return (
-        '<h2>Verdicts</h2><div class="table"><table><tr><th></th><th>verdict</th><th class="n">found</th>'
-        f'<th class="n">bound</th><th>first case</th></tr>{rows}</table></div>'
+    """Broken bounds first, each with its first case; then what was kept, in short."""
+    broken = "".join(_row(report, verdict) for verdict in report.verdicts if not verdict.ok)
+    kept = "".join(_row_in_short(report, verdict) for verdict in report.verdicts if verdict.ok)
+    table = (
+        '<div class="table"><table><tr><th></th><th>verdict</th><th class="n">found</th><th class="n">bound</th>'
+        f"<th>first case</th></tr>{broken}</table></div>"
     )
+    return f'<h2>Verdicts</h2>{table if broken else ""}<ul class="kept">{kept}</ul>'
 
 
 def _row(report: Document, verdict: Verdict) -> str:
-    mark, style = ("✓ kept", "yes") if verdict.ok else ("✗ broken", "no")
-    case = ""
-    if verdict.first is not None:
-        more = "".join(f"<p>{_case(report, each)}</p>" for each in verdict.more)
-        opened = "" if verdict.ok else " open"
-        case = f"<details{opened}><summary>{_when(verdict.first)}</summary>{_evidence(report, verdict.first)}</details>"
-        if more:
-            case += f'<details><summary class="faint">{len(verdict.more)} more</summary>{more}</details>'
     return (
-        f'<tr class="{style}"><td class="mark">{mark}</td><td>{escape(verdict.name)}</td>'
-        f'<td class="n">{number(verdict.found)}</td><td class="n">{number(verdict.bound)}</td><td>{case}</td></tr>'
+        f'<tr class="no"><td class="mark">✗ broken</td><td>{escape(verdict.name)}</td>'
+        f'<td class="n">{number(verdict.found)}</td><td class="n">{_bound(verdict)}</td>'
+        f"<td>{_cases(report, verdict)}</td></tr>"
     )
+
+
+def _row_in_short(report: Document, verdict: Verdict) -> str:
+    found = (
+        ""
+        if verdict.first is None
+        else f"<details><summary>first case</summary>{_case(report, verdict.first)}</details>"
+    )
+    return (
+        f'<li><span class="mark">✓</span> {escape(verdict.name)} <b>{number(verdict.found)}</b> '
+        f'<span class="faint">{_bound(verdict)}</span>{found}</li>'
+    )
+
+
+def _cases(report: Document, verdict: Verdict) -> str:
+    if verdict.first is None:
+        return ""
+    more = "".join(f"<p>{_case(report, case)}</p>" for case in verdict.more)
+    others = f'<details><summary class="faint">{len(verdict.more)} more</summary>{more}</details>' if more else ""
+    return f"{_case(report, verdict.first)}{others}"
+
+
+def _bound(verdict: Verdict) -> str:
+    return f"{'≥' if verdict.at_least else '≤'} {number(verdict.bound)}"
 
 
 def _case(report: Document, case: Case) -> str:

@@ -7,12 +7,19 @@ from html import escape
 
 from simulator.results.table import Summary
 
+_TICKS_S = (0.5, 1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1_800, 3_600, 7_200, 14_400, 43_200)
+
 
 def clock(at_s: float) -> str:
     """A time of the run: 1:05, or 1:02:05 in a run of hours."""
     minutes, seconds = divmod(round(at_s), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours}:{minutes:02}:{seconds:02}" if hours else f"{minutes}:{seconds:02}"
+
+
+def tick_s(end_s: float) -> float:
+    """How far apart the marks of a time axis are: round seconds, minutes or hours, and not more than ten."""
+    return next((step_s for step_s in _TICKS_S if end_s <= 10 * step_s), max(86_400.0, end_s / 10))
 
 
 def amount(value: float, unit: str) -> str:

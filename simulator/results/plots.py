@@ -11,7 +11,7 @@ import math
 import re
 from typing import TYPE_CHECKING
 
-from simulator.results.facts import amount, clock
+from simulator.results.facts import amount, clock, tick_s
 from simulator.results.panels import COLOURS, Panel, column
 from simulator.results.twin import Document
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 #: Inches at 72 points. Every panel has the same frame, so that one cursor fits them all (report.js knows it).
 _WIDTH, _HEIGHT = 5.6, 2.0
-FRAME = (0.085, 0.115, 0.905, 0.835)
+FRAME = (0.085, 0.125, 0.89, 0.835)
 _FONT_SIZE = 7.5
 #: Colours that nobody would choose: each becomes a variable of report.css.
 _INK, _FAINT, _GRID, _FAULT, _BOUND = "#010101", "#020202", "#030303", "#040404", "#050505"
@@ -105,13 +105,16 @@ def _shade(axes: Axes, report: Document) -> None:
     for fault in report.faults:
         axes.axvspan(fault.from_s, fault.until_s, color=_FAULT, alpha=0.14, linewidth=0, zorder=0)
         axes.axvline(fault.from_s, color=_FAULT, linewidth=0.6, alpha=0.8, zorder=1)
+    for verdict in report.verdicts:
+        if not verdict.ok and verdict.first is not None:
+            axes.axvline(verdict.first.at_s, color=_BOUND, linewidth=1, linestyle=(0, (1, 1.5)), zorder=2)
 
 
 def _scales(axes: Axes, report: Document, panel: Panel, between: tuple[float, float] | None) -> None:
-    from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocator
+    from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, MultipleLocator, NullLocator
 
     axes.set_xlim(0, report.ends_at_s)
-    axes.xaxis.set_major_locator(MaxNLocator(8, steps=[1, 1.5, 2, 3, 5, 6, 10]))
+    axes.xaxis.set_major_locator(MultipleLocator(tick_s(report.ends_at_s)))
     axes.xaxis.set_major_formatter(FuncFormatter(lambda at_s, _: clock(at_s)))
     if panel.logarithmic and between is not None:
         axes.set_yscale("log")
@@ -128,7 +131,7 @@ def _scales(axes: Axes, report: Document, panel: Panel, between: tuple[float, fl
     axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: amount(value, panel.unit)))
     axes.grid(axis="y", color=_GRID, linewidth=0.5)
     axes.set_axisbelow(True)
-    axes.tick_params(colors=_FAINT, length=0, pad=3)
+    axes.tick_params(colors=_FAINT, length=0, pad=4)
     for side in ("top", "left", "right"):
         axes.spines[side].set_visible(False)
     axes.spines["bottom"].set_color(_FAINT)

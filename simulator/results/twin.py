@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
-from typing import Literal, Protocol
+from typing import Literal
 
 import msgspec
 
 from simulator.oracle.findings import Finding
+from simulator.oracle.promises import SCREENS_JUDGED
+from simulator.oracle.promises import Verdict as Judged
 from simulator.results.machine import Machine
 from simulator.results.recorder import Recorder
 from simulator.results.table import Series, Summary, series_of, summaries_of, times_of
@@ -18,21 +20,6 @@ from simulator.tally import Tally
 FORMAT = "ridestream.report/1"
 
 Result = Literal["passed", "failed", "interrupted"]
-
-
-class Judged(Protocol):
-    """A verdict of the oracle: `name` was found `found` times (or so large), and `bound` is the most that passes."""
-
-    @property
-    def name(self) -> str: ...
-    @property
-    def bound(self) -> float | None: ...
-    @property
-    def found(self) -> float | None: ...
-    @property
-    def ok(self) -> bool: ...
-    @property
-    def first(self) -> Finding | None: ...
 
 
 class Run(msgspec.Struct, frozen=True):
@@ -57,13 +44,17 @@ class Case(msgspec.Struct, frozen=True):
 
 
 class Verdict(msgspec.Struct, frozen=True):
+    """What was found of one thing, and the most (or the least) that passes. `found` is null: nothing was measured."""
+
     name: str
-    bound: float | None
+    bound: float
     found: float | None
     ok: bool
     #: The first case, and some that came after it.
     first: Case | None = None
     more: list[Case] = []
+    #: `bound` is the least that passes, not the most.
+    at_least: bool = False
 
 
 class Pings(msgspec.Struct, frozen=True):
@@ -177,7 +168,15 @@ def _plain(value: object) -> object:
 def _verdict(judged: Judged, more: Sequence[Finding], start_ms: int) -> Verdict:
     first = None if judged.first is None else _case(judged.first, start_ms)
     cases = [_case(finding, start_ms) for finding in more]
-    return Verdict(judged.name, judged.bound, judged.found, judged.ok, first, [case for case in cases if case != first])
+    return Verdict(
+        judged.name,
+        judged.bound,
+        judged.found,
+        judged.ok,
+        first,
+        [case for case in cases if case != first],
+        at_least=judged.name == SCREENS_JUDGED,
+    )
 
 
 def _case(finding: Finding, start_ms: int) -> Case:
