@@ -16,8 +16,8 @@ from msgspec import Meta
 
 from simulator.toml_tables import Table, read_table
 
-#: The categories that drive; ingest takes more (docs/wire/pings.md), but bicycles and trucks do not take riders here.
-VehicleType = Literal["AUTO", "TAXI", "TWO_WHEELER"]
+#: What docs/wire/pings.md names.
+VehicleType = Literal["AUTO", "TAXI", "TRUCK", "TWO_WHEELER", "BICYCLE", "PEDESTRIAN"]
 #: Long enough for anything one wants to play (115 days), and no infinity.
 MOST_S = 1e7
 Seconds = Annotated[float, Meta(ge=0, le=MOST_S)]
@@ -61,7 +61,7 @@ class FleetPlan(Table, frozen=True, kw_only=True):
     #: At least the step in which reports are spread over the interval (simulator/fleet.py PHASE_MS).
     interval_s: Annotated[float, Meta(ge=0.1, le=3_600)] = 1.0
     standing_interval_s: Annotated[float, Meta(ge=0.1, le=3_600)] | None = None
-    #: Shares that sum to 1, as Uber-like fleets in a city are: mostly cars, then taxis, some two-wheelers.
+    #: Shares that sum to 1. Left out, as in simulator/fleet.py: mostly cars, then taxis, some two-wheelers. Assumed.
     vehicles: dict[VehicleType, Share] = msgspec.field(
         default_factory=lambda: {"AUTO": 0.60, "TAXI": 0.34, "TWO_WHEELER": 0.06}
     )

@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
+from itertools import islice
 from pathlib import Path
+from random import Random
 
 import pytest
 
+from simulator.city import load_city
+from simulator.demand import Requests
+from simulator.faults import problems_of
+from simulator.recorded_requests import read_requests
+from simulator.rider_faults import plan
 from simulator.scenario import Scenario, ScenarioError, parse_scenario
 from simulator.scenarios import load_scenario, scenario_names
 
@@ -119,7 +126,7 @@ ghosts = 1
         "title",
     ]
     assert "did you mean title?" in said
-    assert "there is AUTO, TAXI, TWO_WHEELER" in said
+    assert "there is AUTO, TAXI, TRUCK, TWO_WHEELER, BICYCLE, PEDESTRIAN" in said
 
 
 @pytest.mark.parametrize(
@@ -249,3 +256,15 @@ def test_the_city_never_ends() -> None:
     assert scenario.duration_s is None
     assert scenario.demand is not None
     assert scenario.demand.until_s is None
+
+
+@pytest.mark.parametrize("name", scenario_names())
+def test_a_shipped_scenario_can_be_played(name: str) -> None:
+    """Its faults are faults that exist, its riders' too, and its people find trips on its roads."""
+    scenario = load_scenario(name, checks=[lambda scenario: problems_of(scenario.faults)])
+    assert plan(scenario.rider_faults, scenario.riders.map, scenario.seed)
+    roads, demand = load_city(scenario.city), scenario.demand
+    assert demand is not None
+    recorded = read_requests(demand.file) if demand.file else ()
+    requests = Requests(demand, roads, Random(f"{scenario.seed}/demand"), scenario.duration_s, recorded)
+    assert len(list(islice(requests, 300))) == (demand.trips or 300)
