@@ -2,7 +2,7 @@
 
 A finding is one lie or one silence, seen once: it names when, who saw it, which car it was about and the evidence,
 so that a person can go and look. All are counted; only the first `KEPT` of a kind are kept, because a system that is
-broken is broken thousands of times a second.
+broken is broken thousands of times a second. Pure.
 """
 
 from collections import Counter
@@ -46,6 +46,12 @@ class Finding(NamedTuple):
     evidence: dict[str, object]
     """What shows it: times, distances, what was expected."""
 
+    def words(self, start_ms: int = 0) -> str:
+        """One line for a person; `start_ms` is when the run began."""
+        about = f" about {self.driver_id}" if self.driver_id else ""
+        shown = ", ".join(f"{name} {_plain(value)}" for name, value in self.evidence.items())
+        return f"{self.kind} at {(self.at_ms - start_ms) / 1_000:.1f} s, {self.who}{about}: {shown}"
+
 
 class Findings:
     """All that was found in one run."""
@@ -64,6 +70,16 @@ class Findings:
             kept.append(finding)
             self.first.setdefault(kind, finding)
 
+    def is_full(self, kind: Kind) -> bool:
+        """Whether no more evidence of this kind is kept, so that none need be gathered."""
+        return len(self._some.get(kind, ())) >= KEPT
+
     def some(self, kind: Kind) -> list[Finding]:
         """The first findings of a kind, in the order they were noted."""
         return list(self._some.get(kind, ()))
+
+
+def _plain(value: object) -> str:
+    if isinstance(value, float):
+        return f"{value:.1f}"
+    return f"({', '.join(f'{each:.6f}' for each in value)})" if isinstance(value, tuple) else str(value)
