@@ -234,9 +234,14 @@ class Scenario(Table, frozen=True, kw_only=True):
         """The same scenario with what the command line says instead. Raises ScenarioError."""
         asked = {"drivers": drivers, "riders": riders, "seed": seed, "duration_s": duration_s}
         least = {"drivers": 1, "riders": 0, "seed": 0, "duration_s": 0.001}
+        # "not at least" and not "less than": a time may be nan.
         wrong = [
-            f"{name} must be at least {least[name]:g}" for name, n in asked.items() if n is not None and n < least[name]
+            f"{name} must be at least {least[name]:g}"
+            for name, n in asked.items()
+            if n is not None and not n >= least[name]
         ]
+        if duration_s is not None and duration_s > MOST_S:
+            wrong.append(f"duration_s must be at most {MOST_S:,.0f}")
         if wrong:
             raise ScenarioError(f"{self.name}: {'; '.join(wrong)}")
         replace = msgspec.structs.replace

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from itertools import islice
 from pathlib import Path
 from random import Random
@@ -10,12 +11,14 @@ import pytest
 
 from simulator.city import load_city
 from simulator.demand import Requests
-from simulator.faults import problems_of
+from simulator.faults import KINDS, problems_of
+from simulator.oracle.findings import Kind
 from simulator.recorded_requests import read_requests
 from simulator.rider_faults import plan
-from simulator.scenario import Scenario, ScenarioError, parse_scenario
+from simulator.scenario import Bounds, Scenario, ScenarioError, parse_scenario
 from simulator.scenarios import load_scenario, scenario_names
 
+PAGE = (Path(__file__).parents[2] / "docs" / "scenarios.md").read_text()
 SMALLEST = 'title = "One car"\n[fleet]\ndrivers = 1\n'
 
 
@@ -184,6 +187,9 @@ def test_the_command_line_has_the_last_word() -> None:
     assert scenario.with_(riders=0).riders.map == 0
     with pytest.raises(ScenarioError, match="drivers must be at least 1; seed must be at least 0"):
         scenario.with_(drivers=0, seed=-1)
+    for never in (0.0, -1.0, float("nan"), float("inf")):
+        with pytest.raises(ScenarioError, match="^mine: duration_s must be at"):
+            scenario.with_(duration_s=never)
 
 
 def test_a_file_of_ones_own_names_its_tables_from_where_it_lies(tmp_path: Path) -> None:
@@ -268,3 +274,26 @@ def test_a_shipped_scenario_can_be_played(name: str) -> None:
     recorded = read_requests(demand.file) if demand.file else ()
     requests = Requests(demand, roads, Random(f"{scenario.seed}/demand"), scenario.duration_s, recorded)
     assert len(list(islice(requests, 300))) == (demand.trips or 300)
+
+
+def example_of_the_page() -> str:
+    (example,) = re.findall(r"```toml\n(.*?)```", PAGE, re.DOTALL)
+    return str(example)
+
+
+def test_the_example_of_the_page_is_a_scenario_with_every_member() -> None:
+    scenario = parse_scenario(example_of_the_page(), "page", Path(), [lambda scenario: problems_of(scenario.faults)])
+    assert scenario.demand is not None
+    tables = [scenario, *(getattr(scenario, name) for name in ("city", "fleet", "demand", "riders", "bounds"))]
+    for table in (*tables, scenario.faults[0], scenario.rider_faults[0]):
+        for name in set(table.__struct_fields__) - table.NOT_READ - {table.REST}:
+            assert re.search(rf"\b{name}\b", PAGE), name
+
+
+def test_the_page_names_every_shipped_scenario_finding_and_kind_of_fault() -> None:
+    for name in (*scenario_names(), *KINDS, *Kind):
+        assert f"`{name}`" in PAGE, name
+
+
+def test_there_is_a_bound_for_every_kind_of_finding() -> None:
+    assert {kind.value for kind in Kind} <= set(Bounds.__struct_fields__)
