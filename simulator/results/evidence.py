@@ -18,6 +18,7 @@ def verdicts(report: Document) -> str:
     table = (
         '<div class="table"><table><tr><th></th><th>verdict</th><th class="n">found</th><th class="n">bound</th>'
         f"<th>first case</th></tr>{broken}</table></div>"
+        '<p class="faint">A dotted red line in the plots marks the first case.</p>'
     )
     return f'<h2>Verdicts</h2>{table if broken else ""}<ul class="kept">{kept}</ul>'
 

@@ -11,7 +11,11 @@ from simulator.results.twin import Document
 #: The verdicts whose bound is a line in a plot (simulator/oracle): scenario's `bounds`.
 LATENCY_BOUND, POSITION_BOUND = "latency_p99_ms", "position_error_p99_m"
 #: Colours are numbered here and given by report.css, for light and for dark.
-COLOURS = 6
+COLOURS = 7
+
+_ORDER = ("ingest", "stream", "push", "simulator", "machine")
+#: Of these, and of any other. Red is for what is wrong.
+_SERVICE_COLOURS = (0, 1, 2, 4, 6, 5)
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,15 +143,25 @@ def _levels(report: Document, names: tuple[str, ...]) -> tuple[Line, ...]:
 
 
 def _services(report: Document, names: tuple[str, ...]) -> tuple[Line, ...]:
-    """Lines of levels that each service tells: `memory_mib/push`. The first name alone needs no mention."""
-    known = [name for wanted in names for name in report.series if name.partition("/")[0] == wanted]
-    labels = [
-        name.partition("/")[2] if len(names) == 1 else name.replace("_", " ").replace("/", " of ") for name in known
-    ]
-    return tuple(
-        Line(name, "mean", label, number % COLOURS)
-        for number, (name, label) in enumerate(zip(known, labels, strict=True))
-    )
+    """Lines of levels that each service tells: `memory_mib/push`. A service has one colour in all plots."""
+    lines = []
+    for level in names:
+        told_by = [name.partition("/")[2] for name in report.series if name.partition("/")[0] == level]
+        for service in sorted(told_by, key=_place):
+            label = service if len(names) == 1 else f"{level.replace('_', ' ')}{' of ' if service else ''}{service}"
+            name = f"{level}/{service}" if service else level
+            lines.append(Line(name, "mean", label, _colour(service)))
+    return tuple(lines)
+
+
+def _place(service: str) -> tuple[int, str]:
+    """Services in the order that a ping meets them, each worker after its like; the simulator and the machine last."""
+    first = next((place for place, name in enumerate(_ORDER) if service.startswith(name)), len(_ORDER))
+    return (first, service)
+
+
+def _colour(service: str) -> int:
+    return _SERVICE_COLOURS[min(_place(service)[0], len(_SERVICE_COLOURS) - 1)]
 
 
 def _bound(report: Document, name: str) -> float | None:

@@ -106,8 +106,9 @@ class Recorder:
 
     @property
     def bins(self) -> int:
-        """Bins from the start to the last thing that was told."""
-        return self.ruler.index(self.last_ms) + 1
+        """Bins from the start to the end; a run that ends with a bin has none after it."""
+        whole = -(-(self.last_ms - self.start_ms) // self.ruler.bin_ms)
+        return max(1, whole, *(len(series.bins) for family in self._families for series in family.values()))
 
     def recent(self, now_ms: int) -> Recent:
         """What the last whole bins say."""
@@ -140,6 +141,10 @@ class Recorder:
             for index in range(max(0, last - bins), last)
         ]
 
+    @property
+    def _families(self) -> tuple[dict[str, Series[Any]], ...]:
+        return (self.rates, self.spreads, self.bounded, self.levels)
+
     def _in(self, family: dict[str, Series[A]], name: str, new: Callable[[], A], at_ms: int) -> A:
         index = self.ruler.index(at_ms)
         while not self.ruler.fits(index):
@@ -153,7 +158,6 @@ class Recorder:
 
     def _grow(self) -> None:
         self.ruler.grow()
-        families: tuple[dict[str, Series[Any]], ...] = (self.rates, self.spreads, self.bounded, self.levels)
-        for family in families:
+        for family in self._families:
             for series in family.values():
                 series.halve()

@@ -124,4 +124,4 @@ def _unit(name: str) -> str:
 
 
 def _short(value: float | None) -> float | None:
-    return None if value is None else round(value, 3)
+    return None if value is None else round(float(value), 3)

@@ -170,8 +170,8 @@ def _verdict(judged: Judged, more: Sequence[Finding], start_ms: int) -> Verdict:
     cases = [_case(finding, start_ms) for finding in more]
     return Verdict(
         judged.name,
-        judged.bound,
-        judged.found,
+        float(judged.bound),
+        None if judged.found is None else float(judged.found),
         judged.ok,
         first,
         [case for case in cases if case != first],
