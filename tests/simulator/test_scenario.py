@@ -188,7 +188,7 @@ def test_the_command_line_has_the_last_word() -> None:
     with pytest.raises(ScenarioError, match="drivers must be at least 1; seed must be at least 0"):
         scenario.with_(drivers=0, seed=-1)
     for never in (0.0, -1.0, float("nan"), float("inf")):
-        with pytest.raises(ScenarioError, match="^mine: duration_s must be at"):
+        with pytest.raises(ScenarioError, match=r"^mine: duration_s must be at"):
             scenario.with_(duration_s=never)
 
 
