@@ -58,7 +58,7 @@ class Crowd:
         self.cut: Counter[str] = Counter()
         #: Riders who could not connect, or were told not to come back, and why.
         self.lost: list[str] = []
-        self._began_s = time.monotonic()
+        self._began_s: float | None = None
         self._tasks: list[asyncio.Task[None]] = []
         self._riders: list[MapRider] = []
         for number in range(riders):
@@ -70,9 +70,10 @@ class Crowd:
             token = _of(bearer, number)
             self._riders.append(MapRider(url, token, seat, habits, stroll, suffers, backoff, self))
 
-    def start(self) -> None:
-        """Let the riders come. The run begins now, or when `begin` is called."""
-        self.begin()
+    def start(self, begin: bool = True) -> None:
+        """Let the riders come. Nobody walks or suffers before the run begins: now, or when `begin` is called."""
+        if begin:
+            self.begin()
         self._tasks = [
             asyncio.create_task(rider.live(number / ARRIVALS_PER_S)) for number, rider in enumerate(self._riders)
         ]
@@ -134,7 +135,7 @@ class Crowd:
         return not self.lost and self.faults.count == 0
 
     def now_s(self) -> float:
-        return time.monotonic() - self._began_s
+        return 0.0 if self._began_s is None else time.monotonic() - self._began_s
 
     def shown(
         self, seat: Seat, message: Snapshot | Update, moved: list[SeenCar], received_s: float, timed: bool

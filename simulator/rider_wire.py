@@ -1,8 +1,9 @@
 """One WebSocket of a rider, cheap enough for thousands in a process, that can also read slowly or fall silent.
 
 websockets' own sans-I/O protocol speaks RFC 6455; around it is an asyncio.Protocol that hands each message on at once,
-without a queue and without a task to wake: 7 µs a message of one car, where websockets' asyncio client takes 32 µs
-(measured on loopback, one core of a small machine, uvloop).
+without a queue and without a task to wake. Measured on loopback, one core of a small machine, uvloop: 1,000 riders of
+20 cars at 1 Hz get 8,700 messages and 20,400 cars a second, at 29 µs of CPU a message from the socket to the seat; with
+websockets' asyncio client it was 42 µs.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import socket
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, cast
 
 from websockets.client import ClientProtocol
 from websockets.exceptions import ConnectionClosed, InvalidState
@@ -85,8 +86,7 @@ class RiderWire(asyncio.Protocol):
             self._transport.abort()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
+        self._transport = cast("asyncio.Transport", transport)  # uvloop's is one only in what it does
         self._protocol.send_request(self._request)
         self._flush()
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from sys import intern
 from typing import Literal, NamedTuple
 
 import msgspec
@@ -134,8 +135,11 @@ class View:
             self.faults.note(f"{len(self.cars)} cars are shown where at most {self.limit} were asked for")
 
     def _place(self, car: SeenCar) -> None:
-        newest_ms = self._newest_ms.get(car.driver_id, car.fix_time_ms)
-        if car.fix_time_ms < newest_ms:
+        newest_ms = self._newest_ms.get(car.driver_id)
+        if newest_ms is None:
+            # A thousand riders remember the same drivers: one string for each, not a thousand.
+            self._newest_ms[intern(car.driver_id)] = car.fix_time_ms
+        elif car.fix_time_ms < newest_ms:
             ago_ms = newest_ms - car.fix_time_ms
             self.faults.note(f"{car.driver_id} went backwards by {ago_ms} ms", car.driver_id, ago_ms)
         else:
