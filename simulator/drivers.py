@@ -1,152 +1,139 @@
-"""One car on a route: how fast it may go before turns and stops, and where it is after a while. No clock.
-
-```
- speed   limit ______            limit ______
-              /      \\   turn      /        \\
-             /        \\___________/          \\  braking_mps2, so that it stands at the stop line
-        ____/                                  \\____ stop (red light, destination)
-```
-"""
+"""One driver: who, in which car, with what phone; drives to places of its own choice, or does a job. No clock."""
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from collections.abc import Sequence
 from random import Random
 
+import h3
+
+from simulator.cars import Car
+from simulator.fixes import Fix
+from simulator.gps import Receiver
+from simulator.jobs import Stop, Way
+from simulator.plans import Halt, Plan, plan_route
+from simulator.polylines import route_points
+from simulator.reports import Report
 from simulator.roads import RoadNetwork
 
-#: Ordinary driving in towns: about 1.5 m/s² up and 2 m/s² down (ITE's clearance formula brakes at 3.05 m/s²).
-ACCELERATION_MPS2 = 1.5
-BRAKING_MPS2 = 2.0
-#: Right-angle turns in a city street are taken at about 5 m/s; a turn of less than 30 degrees costs nothing.
-TURN_MPS = 5.0
-GENTLE_TURN_DEG = 30.0
-#: One crossing in six is red when the car comes to it, for up to 40 s; assumed, for cars that also stand.
-RED_SHARE = 1 / 6
-RED_S = (5.0, 40.0)
-#: At its destination a car stands for this long before it has another.
+#: Trips inside Manhattan have a median of about 2 to 3 km; nearer is a walk.
+TRIP_M = (800.0, 4_000.0)
+#: A destination within TRIP_M is looked for this often; on a small network the last one drawn is taken.
+TRIES = 32
+#: At a destination of its own choice a driver stands for this long.
 DWELL_S = (15.0, 90.0)
-#: Motion is integrated in steps of at most this; at 20 m/s a step is one and a half car lengths.
-STEP_S = 0.5
-#: A car this close to its stop line has arrived.
-ARRIVED_M = 0.5
+#: What GPS chips say of Doppler speed and course: about 0.1 m/s, and a few degrees when moving.
+SPEED_SIGMA_MPS, HEADING_SIGMA_DEG = 0.1, 2.0
+#: Below this a course is noise, and a phone keeps the last one.
+STANDING_MPS = 0.5
 
 
-@dataclass(slots=True)
-class Plan:
-    """A route as it will be driven: for each link, the highest speed at its end and how long to stand there."""
+class Driver:
+    """One driver. Times are epoch ms."""
 
-    links: list[int]
-    end_mps: list[float]
-    pause_s: list[float]
+    __slots__ = (
+        *("_noise", "_number", "_random", "_read_ms", "_roads", "_stood"),
+        *("car", "driven_ms", "driver_id", "receiver", "vehicle_type"),
+    )
+
+    def __init__(
+        self, roads: RoadNetwork, number: int, driver_id: str, vehicle_type: str, car: Car, random: Random
+    ) -> None:
+        self._roads, self._number = roads, number
+        # The way and the phone have their own chance: it does not matter which is asked first at one moment.
+        self._random, self._noise = random, Random(random.getrandbits(64))  # noqa: S311 - a simulation must repeat
+        self.driver_id, self.vehicle_type, self.car = driver_id, vehicle_type, car
+        self.receiver = Receiver(self._noise)
+        self.driven_ms = self._read_ms = 0
+        self._stood = False
+
+    def begin(self, start_ms: int) -> None:
+        """What was driven so far took place before `start_ms`."""
+        self.driven_ms = self._read_ms = start_ms
+
+    def drive(self, elapsed_s: float) -> None:
+        """Drive on; who comes to the end of a plan, or of a job, chooses where to go next."""
+        left_s = self.car.advance(elapsed_s)
+        while self.car.done:
+            self._wander()
+            left_s = self.car.advance(left_s)
+
+    def drive_until(self, at_ms: int) -> None:
+        elapsed_ms, self.driven_ms = at_ms - self.driven_ms, at_ms
+        self.drive(elapsed_ms / 1_000)
+
+    def take(self, stops: Sequence[Stop], at_ms: int) -> Way:
+        """Set off for a job, from the next crossing where the car can stop."""
+        self.drive_until(at_ms)
+        start, here = self.car.restart(), self.car.position
+        node, route, halts, points = start.node, [], [], []
+        way = [here, *(self._roads.positions[self._roads.links[number].to_node] for number in start.links)]
+        for stop in stops:
+            links = self._roads.route(node, stop.node)
+            points.append([*way, *route_points(self._roads, node, links)])
+            route += links
+            halts.append(Halt(len(route), math.inf if stop.dwell_ms is None else stop.dwell_ms / 1_000))
+            node, way = stop.node, []
+        plan = plan_route(self._roads, start, route, halts, self.car.pace, self._random)
+        self.car.drive(plan)
+        return Way([_after_ms(at_ms, each) for each in plan.arrive_s], _end_ms(at_ms, plan), points)
+
+    def release(self, at_ms: int) -> None:
+        """Leave the job and go where one likes."""
+        self.drive_until(at_ms)
+        self._wander()
+
+    def read(self, at_ms: int, standing_interval_ms: int) -> Report | None:
+        """Drive until `at_ms` and look at the phone; None when it stands, and has said so not long ago."""
+        self.drive_until(at_ms)
+        car, random = self.car, self._noise
+        stands = car.speed_mps < STANDING_MPS
+        elapsed_ms = at_ms - self._read_ms
+        if stands and self._stood and elapsed_ms < standing_interval_ms:
+            return None
+        self._read_ms, self._stood = at_ms, stands
+        true_lat, true_lon = car.position
+        lat, lon = self.receiver.observe(true_lat, true_lon, elapsed_ms / 1_000, random)
+        heading_deg = car.heading_deg + (0.0 if stands else random.gauss(0.0, HEADING_SIGMA_DEG))
+        speed_mps = 0.0 if stands else max(0.0, car.speed_mps + random.gauss(0.0, SPEED_SIGMA_MPS))
+        fix = Fix(
+            ping_id=f"{random.getrandbits(64):016x}",
+            driver_id=self.driver_id,
+            fix_time_ms=at_ms,
+            # 6 decimals are 0.1 m; 1 decimal of the others is as much as a phone knows.
+            lat=round(lat, 6),
+            lon=round(lon, 6),
+            accuracy_m=round(self.receiver.accuracy_m, 1),
+            heading_deg=round(heading_deg, 1) % 360.0,
+            speed_mps=round(speed_mps, 1),
+            vehicle_type=self.vehicle_type,
+        )
+        return Report(self._number, fix, true_lat, true_lon)
+
+    def _wander(self) -> None:
+        start = self.car.restart()
+        route = self._roads.route(start.node, self._destination(start.node))
+        halt = Halt(len(route), self._random.uniform(*DWELL_S))
+        self.car.drive(plan_route(self._roads, start, route, [halt], self.car.pace, self._random))
+
+    def _destination(self, origin: int) -> int:
+        nodes, here = len(self._roads.positions), self._roads.positions[origin]
+        node = origin
+        for _ in range(TRIES):
+            node = self._random.randrange(nodes)
+            if (
+                node != origin
+                and TRIP_M[0] <= h3.great_circle_distance(here, self._roads.positions[node], unit="m") <= TRIP_M[1]
+            ):
+                return node
+        return node if node != origin else (origin + 1) % nodes
 
 
-def plan_route(roads: RoadNetwork, links: list[int], pace: float, random: Random) -> Plan:
-    """Choose red lights and the dwell at the end, then brake in time for each: speeds are set from the last link back.
-
-    `pace` is the driver's own speed as a share of the limit. `links` is not empty.
-    """
-    pause_s = [random.uniform(*RED_S) if random.random() < RED_SHARE else 0.0 for _ in links]
-    pause_s[-1] = random.uniform(*DWELL_S)
-    end_mps = [0.0] * len(links)
-    next_start_mps = 0.0
-    for index in range(len(links) - 1, -1, -1):
-        link = roads.links[links[index]]
-        if pause_s[index] > 0:
-            end_mps[index] = 0.0
-        else:
-            after = roads.links[links[index + 1]]
-            turn = _turn_mps(after.heading_deg - link.heading_deg)
-            end_mps[index] = min(link.speed_mps * pace, after.speed_mps * pace, turn, next_start_mps)
-        next_start_mps = math.sqrt(end_mps[index] ** 2 + 2 * BRAKING_MPS2 * link.length_m)
-    return Plan(links, end_mps, pause_s)
+def _after_ms(at_ms: int, later_s: float) -> int:
+    """The first whole millisecond that is `later_s` after."""
+    return at_ms + math.ceil(later_s * 1_000 - 1e-6)
 
 
-def _turn_mps(change_deg: float) -> float:
-    """The speed at which a change of heading is comfortable."""
-    turn_deg = abs((change_deg + 180.0) % 360.0 - 180.0)
-    return math.inf if turn_deg < GENTLE_TURN_DEG else TURN_MPS * 90.0 / max(60.0, turn_deg)
-
-
-class Car:
-    """Where one car is on its plan. `done` once it stood at its destination for the planned time."""
-
-    __slots__ = ("_index", "_pause_s", "_plan", "_roads", "node", "offset_m", "pace", "speed_mps")
-
-    def __init__(self, roads: RoadNetwork, node: int, pace: float) -> None:
-        """A car that stands at `node`, without a plan."""
-        self._roads = roads
-        self._plan = Plan([], [], [])
-        self._index, self._pause_s = 0, 0.0
-        self.node, self.pace = node, pace
-        self.offset_m = self.speed_mps = 0.0
-
-    @property
-    def done(self) -> bool:
-        return self._index >= len(self._plan.links) and self._pause_s <= 0.0
-
-    @property
-    def heading_deg(self) -> float:
-        """The way the car faces; a car that stands faces as it came."""
-        link = self._link()
-        return 0.0 if link is None else self._roads.links[link].heading_deg
-
-    @property
-    def position(self) -> tuple[float, float]:
-        """True (lat, lon): on the road."""
-        if self._index < len(self._plan.links):
-            return self._roads.along(self._plan.links[self._index], self.offset_m)
-        return self._roads.positions[self.node]
-
-    def drive(self, plan: Plan) -> None:
-        """Start on a new plan, whose first link leaves from `node`."""
-        self._plan, self._index, self.offset_m, self.speed_mps, self._pause_s = plan, 0, 0.0, 0.0, 0.0
-
-    def advance(self, elapsed_s: float) -> float:
-        """Let time pass. Returns how much of `elapsed_s` is left once the plan is done, else 0."""
-        left_s = elapsed_s
-        while left_s > 1e-9:
-            if self._pause_s > 0.0:
-                stood_s = min(self._pause_s, left_s)
-                self._pause_s -= stood_s
-                left_s -= stood_s
-            elif self._index >= len(self._plan.links):
-                return left_s
-            else:
-                left_s -= self._move(min(left_s, STEP_S))
-        return 0.0
-
-    def _move(self, step_s: float) -> float:
-        """Drive for at most `step_s`, at most to the end of the link. Returns the time that took."""
-        link = self._roads.links[self._plan.links[self._index]]
-        end_mps = self._plan.end_mps[self._index]
-        ahead_m = link.length_m - self.offset_m
-        # The highest speed v at the end of this step from which braking still meets end_mps at the link's end:
-        # v² = end² + 2b(ahead - (speed + v)/2 · step), solved for v (as in Krauss's car-following model, 1998).
-        b_step = BRAKING_MPS2 * step_s
-        under_root = b_step**2 + 4 * (end_mps**2 + 2 * BRAKING_MPS2 * ahead_m - b_step * self.speed_mps)
-        safe_mps = (math.sqrt(under_root) - b_step) / 2 if under_root > 0.0 else 0.0
-        limit_mps = max(link.speed_mps * self.pace, self.speed_mps - b_step)
-        speed_mps = max(0.0, min(self.speed_mps + ACCELERATION_MPS2 * step_s, limit_mps, safe_mps))
-        moved_m = (self.speed_mps + speed_mps) / 2 * step_s
-        if moved_m < ahead_m - (ARRIVED_M if end_mps == 0.0 else 0.0):
-            self.offset_m += moved_m
-            self.speed_mps = speed_mps
-            return step_s
-        # Only a part of the step was needed to come to the end, so only that part of it changed the speed.
-        share = min(1.0, ahead_m / moved_m) if moved_m > 0.0 else 0.0
-        self.speed_mps = min(self.speed_mps + (speed_mps - self.speed_mps) * share, end_mps)
-        self._pause_s = self._plan.pause_s[self._index]
-        self.node, self.offset_m = link.to_node, 0.0
-        self._index += 1
-        return step_s * share
-
-    def _link(self) -> int | None:
-        """The link the car is on, or the last it was on."""
-        links = self._plan.links
-        if self._pause_s > 0.0 and self._index > 0:
-            return links[self._index - 1]
-        if self._index < len(links):
-            return links[self._index]
-        return links[-1] if links else None
+def _end_ms(at_ms: int, plan: Plan) -> float:
+    return math.inf if math.isinf(plan.end_s) else _after_ms(at_ms, plan.end_s)

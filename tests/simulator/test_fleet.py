@@ -7,6 +7,7 @@ import math
 import os
 import subprocess
 import sys
+from functools import cache
 from random import Random
 from statistics import fmean
 
@@ -17,9 +18,11 @@ from hypothesis import strategies as st
 
 from ingest.events import VEHICLE_TYPES
 from ingest.schemas import PingIn, decode_body, valid_id
-from simulator.drivers import ACCELERATION_MPS2, BRAKING_MPS2, RED_S
 from simulator.fixes import Fix, encode_fix, join_post
 from simulator.fleet import Fleet
+from simulator.kinematics import ACCELERATION_MPS2, BRAKING_MPS2
+from simulator.plans import RED_S
+from simulator.reports import Report
 from simulator.roads import RoadNetwork, bearing_deg, load_manhattan
 
 START_MS = 1_767_225_600_000
@@ -30,9 +33,14 @@ print(hashlib.sha256(b"".join(posts(seed=7, steps_ms=[1_000] * 30))).hexdigest()
 """
 
 
+@cache
+def _manhattan() -> RoadNetwork:
+    return load_manhattan()
+
+
 @pytest.fixture(scope="module")
 def manhattan() -> RoadNetwork:
-    return load_manhattan()
+    return _manhattan()
 
 
 def drive(roads: RoadNetwork, drivers: int, seed: int, seconds: int) -> list[Fix]:
@@ -43,7 +51,7 @@ def drive(roads: RoadNetwork, drivers: int, seed: int, seconds: int) -> list[Fix
 
 def posts(seed: int, steps_ms: list[int], drivers: int = 20) -> list[bytes]:
     """The encoded posts of a fleet whose time is handed in these steps."""
-    fleet = Fleet(load_manhattan(), drivers, Random(seed), interval_ms=1_000)
+    fleet = Fleet(_manhattan(), drivers, Random(seed), interval_ms=1_000)
     fleet.begin(START_MS)
     now_ms, bodies = START_MS - 1, []
     for step_ms in steps_ms:
@@ -190,6 +198,57 @@ def test_what_a_phone_reports_is_near_the_car_and_no_jump(manhattan: RoadNetwork
 def test_a_fleet_works_on_the_smallest_network() -> None:
     roads = RoadNetwork([(0.0, 0.0), (0.0, 0.001)], [(0, 1, 10.0), (1, 0, 10.0)])
     assert len(drive(roads, drivers=3, seed=1, seconds=600)) == 1_800
+
+
+def test_a_phone_that_stands_reports_less_often_and_says_at_once_when_it_moves(manhattan: RoadNetwork) -> None:
+    often = Fleet(manhattan, 40, Random(9), interval_ms=1_000)
+    seldom = Fleet(manhattan, 40, Random(9), interval_ms=1_000, standing_interval_ms=5_000)
+    for fleet in (often, seldom):
+        fleet.begin(START_MS)
+    everything, told = (fleet.reports_until(START_MS + 240_000) for fleet in (often, seldom))
+    assert len(told) < 0.9 * len(everything)
+    kept = {(report.driver, report.fix.fix_time_ms): report for report in told}
+    newest: dict[int, Report] = {}
+    for report in everything:
+        key = report.driver, report.fix.fix_time_ms
+        before = newest.get(report.driver)
+        stood = before is not None and before.fix.speed_mps == report.fix.speed_mps == 0.0
+        if key in kept:
+            newest[report.driver] = report
+            assert (kept[key].true_lat, kept[key].true_lon) == (report.true_lat, report.true_lon)
+        else:
+            assert stood, "only a car that stands, and has said so, is silent"
+        if before is not None:
+            waited_ms = report.fix.fix_time_ms - before.fix.fix_time_ms
+            assert waited_ms == 1_000 if not stood else waited_ms <= 5_000
+
+
+def test_the_shares_of_vehicles_are_those_asked_for(manhattan: RoadNetwork) -> None:
+    fleet = Fleet(manhattan, 400, Random(1), 1_000, vehicles={"BICYCLE": 0.25, "TRUCK": 0.75})
+    kinds = [driver.vehicle_type for driver in fleet.drivers]
+    assert set(kinds) == {"BICYCLE", "TRUCK"}
+    assert kinds.count("BICYCLE") == pytest.approx(100, abs=35)
+    fastest: dict[str, float] = {}
+    fleet.begin(START_MS)
+    for report in fleet.reports_until(START_MS + 60_000):
+        speed_mps = report.fix.speed_mps or 0.0
+        fastest[report.fix.vehicle_type] = max(speed_mps, fastest.get(report.fix.vehicle_type, 0.0))
+    assert fastest["BICYCLE"] < fastest["TRUCK"]
+    with pytest.raises(ValueError, match="AUTO"):
+        Fleet(manhattan, 1, Random(1), 1_000, vehicles={"ROCKET": 1.0})
+
+
+def test_a_report_holds_the_true_place_of_its_car(manhattan: RoadNetwork) -> None:
+    fleet = Fleet(manhattan, 20, Random(2), interval_ms=1_000)
+    fleet.begin(START_MS)
+    errors_m = []
+    for report in fleet.reports_until(START_MS + 60_000):
+        true, told = (report.true_lat, report.true_lon), (report.fix.lat, report.fix.lon)
+        assert report.fix.driver_id == fleet.drivers[report.driver].driver_id
+        errors_m.append(h3.great_circle_distance(true, told, unit="m"))
+    assert 2.0 < fmean(errors_m) < 9.0, "what a phone of 2 to 6 m makes of it"
+    for driver in fleet.drivers[:5]:
+        assert distance_from_roads_m(manhattan, driver.car.position) < 0.5
 
 
 def test_a_fleet_without_drivers_or_with_a_tiny_interval_is_refused(manhattan: RoadNetwork) -> None:
