@@ -26,6 +26,8 @@ from random import Random
 from typing import NamedTuple, Protocol
 
 from simulator.demand import Request
+from simulator.jobs import Arrival, Stop
+from simulator.polylines import encode_polyline
 from simulator.rides import BOARDING_MS, CANCELED, COMPLETE, ENDED, NEW, Place, Ride, Step
 
 #: Positions are taken as of so long ago: by then all phones that report have been heard.
@@ -50,35 +52,17 @@ class Whereabouts(Protocol):
     def where(self, driver: int, at_ms: int) -> tuple[float, float] | None: ...
 
 
-class Job(NamedTuple):
-    """What a driver is to do from `departs_ms` on: fetch at a node, wait there, bring to another, stand until freed."""
-
-    driver: int
-    departs_ms: int
-    pickup_node: int
-    boarding_ms: int
-    dropoff_node: int
-
-
-class Arrived(NamedTuple):
-    """A car came to stand at a stop of its job (0: the pickup) at `at_ms`."""
-
-    driver: int
-    stop: int
-    at_ms: int
-
-
 class Drivers(Protocol):
-    """The fleet, as far as it takes jobs."""
+    """The fleet (simulator/fleet.py), as far as it takes jobs."""
 
-    def take(self, job: Job) -> None:
-        """Carry it out. Its beginning may be in the future."""
+    def send(self, driver: int, stops: Sequence[Stop], at_ms: int) -> None:
+        """At `at_ms`, which is still to come, the driver sets off to these stops in order."""
 
-    def ways(self, driver: int) -> tuple[str, str]:
-        """The driver's ways to the pickup and on to the dropoff, once it has set off: encoded polylines, "" unknown."""
+    def arrivals_until(self, now_ms: int) -> Sequence[Arrival]:
+        """Those that were not told yet, in order of time."""
 
-    def free(self, driver: int, at_ms: int) -> None:
-        """The job is over at `at_ms`."""
+    def ways_of(self, driver: int) -> Sequence[Sequence[tuple[float, float]]]:
+        """The ways of the driver's job to each stop, as planned when it set off: (lat, lon)."""
 
 
 class Errands(Protocol):
@@ -92,6 +76,26 @@ class Errands(Protocol):
 
     def say(self, ride: Ride) -> None:
         """The trip is in `ride.state` now: tell, after all that was to be told before."""
+
+
+class Everybody:
+    """All drivers, as a system that is not there would show them."""
+
+    def __contains__(self, driver_id: object) -> bool:
+        return True
+
+
+class NoErrands:
+    """For a rehearsal without a system: nearby is the truth, and nobody is told anything."""
+
+    def ask(self, request: int, place: Place, radius_m: float) -> None:
+        pass
+
+    def shown(self, request: int) -> Everybody:
+        return Everybody()
+
+    def say(self, ride: Ride) -> None:
+        pass
 
 
 class Waiting(NamedTuple):
@@ -130,7 +134,10 @@ class Requests(Protocol):
 
 
 class Dispatch:
-    """Call `tick` as time goes on, at every `next_due_ms` at the latest, once the truth and the arrivals are known."""
+    """Call `tick` as time goes on, once a second or oftener, when fleet, phones and truth have been played until then.
+
+    For the same decisions whenever it is called, stop at every `next_due_ms` too.
+    """
 
     def __init__(
         self,
@@ -167,11 +174,11 @@ class Dispatch:
         times = [] if request_ms is None else [self._start_ms + request_ms]
         return min([*times, *(at_ms for at_ms, *_ in self._due[:1])], default=None)
 
-    def tick(self, now_ms: int, arrived: Iterable[Arrived] = ()) -> None:
-        """Do all that is due by `now_ms`, in order. `arrived` are the arrivals since the last call."""
+    def tick(self, now_ms: int) -> None:
+        """Do all that is due by `now_ms`, in order."""
         for request in self._requests.due(now_ms - self._start_ms):
             self._take(request)
-        for arrival in arrived:
+        for arrival in self._drivers.arrivals_until(now_ms):
             self._arrive(arrival)
         while self._due and self._due[0][0] <= now_ms:
             self._now_ms, *_, do = heappop(self._due)
@@ -258,13 +265,13 @@ class Dispatch:
             call.boarding_ms,
         )
         self._busy[driver] = ride
-        self._drivers.take(Job(driver, departs_ms, ride.pickup_node, ride.boarding_ms, ride.dropoff_node))
+        self._drivers.send(driver, ride.stops(), departs_ms)
         self._plan(ride, ride.begins())
 
-    def _arrive(self, arrival: Arrived) -> None:
+    def _arrive(self, arrival: Arrival) -> None:
         ride = self._busy.get(arrival.driver)
         if ride is not None:
-            self._plan(ride, ride.arrives(arrival.stop, arrival.at_ms))
+            self._plan(ride, ride.arrives(arrival.stop_index, arrival.at_ms))
 
     def _plan(self, ride: Ride, steps: Iterable[Step]) -> None:
         for step in steps:
@@ -274,11 +281,11 @@ class Dispatch:
         if not ride.say(state):
             return
         if state == NEW:
-            ride.approach, ride.route = self._drivers.ways(ride.driver)
+            ways = [encode_polyline(way) if len(way) > 1 else "" for way in self._drivers.ways_of(ride.driver)]
+            ride.approach, ride.route = ways if len(ways) == len(ride.stops()) else ("", "")
         self._errands.say(ride)
         if state in ENDED:
             del self._busy[ride.driver]
-            self._drivers.free(ride.driver, self._now_ms)
             self.done += state == COMPLETE
 
     def _near(self, place: Place) -> list[int]:

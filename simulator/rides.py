@@ -16,6 +16,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
+from simulator.jobs import Stop
+
 NEW = "NEW"
 ENROUTE_TO_PICKUP = "ENROUTE_TO_PICKUP"
 ARRIVED_AT_PICKUP = "ARRIVED_AT_PICKUP"
@@ -72,6 +74,10 @@ class Ride:
     route: str = ""
     #: Whoever has it can watch the trip; so it is never printed.
     share_url: str = field(default="", repr=False)
+
+    def stops(self) -> tuple[Stop, Stop]:
+        """The driver's job; it is over when the trip is."""
+        return Stop(self.pickup_node, self.boarding_ms), Stop(self.dropoff_node, TAPS_MS)
 
     def begins(self) -> list[Step]:
         """What is said before the car gets anywhere."""

@@ -124,6 +124,11 @@ class TripView:
         """The connection is gone: what is on the screen is old, and the next one begins with a snapshot."""
         self._has_snapshot, self.settled_since_ms = False, None
 
+    def not_understood(self, what: str, at_ms: int) -> None:
+        """The server said something else than docs/wire/websocket.md lets it say to this rider."""
+        self._at_ms = at_ms
+        self._broken(Kind.WIRE, what)
+
     def take(self, message: TripMessage, at_ms: int) -> News:
         """One message, received at `at_ms` (epoch ms)."""
         self._at_ms = at_ms

@@ -1,0 +1,222 @@
+"""What riders of trips were shown, against the truth: the car while it drives, the log and the track at the end. Pure.
+
+Judged is only what a rider was connected and reading for (`TripView.settled_since_ms`), and what time alone brings with
+`settle_ms` of grace. What a view notes by itself (a gap, a car that goes back) is not judged again here.
+
+    told     each position: the fix was sent, was accepted, is the car's, and is where the phone said
+    sweep    once a second: shown as live and old; accepted and not shown; shown after the end; position errors
+    judge    at the end: events lost, doubled, out of order; the track's fixes lost and doubled
+
+A position's error is taken against where the car is when the rider is told, so it holds the way driven meanwhile. That
+is known a little later than the position, so it is reckoned `REPORTED_MS` afterwards.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from functools import partial
+
+import h3
+
+from simulator.latency import Latencies
+from simulator.oracle.findings import Findings, Kind
+from simulator.oracle.trip_logs import judge_log, judge_promises
+from simulator.oracle.trip_tracks import SAME_DEG, Span, judge_track
+from simulator.outboxes import Sent
+from simulator.rides import CANCELED, COMPLETE, ENDED, ENROUTE_TO_PICKUP, NEW
+from simulator.trip_answers import Ledger, Log, Track, TripEvent
+from simulator.trip_view import LIVE, NO_CAR, News, TripCar, TripView
+from simulator.truth import TRACK_KEPT_S, Truth
+
+#: By then the phone has reported again, standing or not, so that truth knows both ends of the way.
+REPORTED_MS = 6_000
+
+
+@dataclass(frozen=True, slots=True)
+class TripPromises:
+    """What the trip channel promises, with push's default settings, and the grace it is given."""
+
+    stale_after_ms: int = 15_000
+    settle_ms: int = 3_000
+
+
+@dataclass(slots=True)
+class _Case:
+    """One trip. Times are epoch ms, 0 until it has happened."""
+
+    view: TripView
+    driver: int
+    driver_id: str
+    history: Sequence[TripEvent] = ()
+    #: The driver was acknowledged to be on the way; somebody asked to end it; that was acknowledged.
+    under_way_ms: int = 0
+    ending_ms: int = 0
+    ended_ms: int = 0
+    #: What is wrong now and was noted: it counts once for as long as it lasts.
+    wrong: set[Kind] = field(default_factory=set)
+
+
+class TripOracle:
+    """All trips of a run. `at_ms` is always the time of what is told, epoch ms."""
+
+    def __init__(self, truth: Truth, findings: Findings, promises: TripPromises | None = None) -> None:
+        self._truth, self._findings, self._promises = truth, findings, promises or TripPromises()
+        self._cases: dict[str, _Case] = {}
+        self._positions: deque[tuple[int, int, TripCar]] = deque()
+        #: Metres, of cars told as live; and ms from the moment something was said until the rider was told.
+        self.position_error_m, self.event_ms = Latencies(), Latencies()
+        #: Trips judged to the end, events that their riders know, and fixes that were looked for in their tracks.
+        self.judged = self.events = self.fixes = 0
+
+    # -- while it runs ----------------------------------------------------------------------------------------------
+
+    def open(self, trip_id: str, driver_id: str, view: TripView) -> None:
+        """A trip is about to be made, and somebody will watch it."""
+        self._cases[trip_id] = _Case(view, self._truth.number[driver_id], driver_id)
+
+    def asked(self, trip_id: str, state: str, at_ms: int) -> None:
+        """Somebody says that the trip is in `state`; there is no answer yet."""
+        if state in ENDED:
+            self._cases[trip_id].ending_ms = at_ms
+
+    def answered(self, trip: Ledger, state: str, at_ms: int) -> None:
+        """Ingest acknowledged that the trip is in `state`, and told it so."""
+        case = self._cases[trip.trip_id]
+        judge_promises(case.history, trip.history, partial(self._note, case, at_ms))
+        case.history = trip.history
+        if state == ENROUTE_TO_PICKUP:
+            case.under_way_ms = at_ms
+        elif state in ENDED:
+            case.ended_ms = at_ms
+
+    def failed(self, trip_id: str, state: str, why: str, at_ms: int) -> None:
+        """The trip could not be taken to `state`."""
+        self._note(self._cases[trip_id], at_ms, Kind.TRIP_FAILED, what="could not be said", state=state, why=why)
+
+    def lost(self, trip_id: str, why: str, at_ms: int) -> None:
+        """Its rider could not come back, or was told not to."""
+        self._note(self._cases[trip_id], at_ms, Kind.RIDER_LOST, what="a rider of a trip is lost", why=why)
+
+    def told(self, view: TripView, news: News, at_ms: int) -> None:
+        """A message was taken in by the view at `at_ms`, and this is new in it."""
+        case = self._cases[view.trip_id]
+        for event in news.events:
+            # Only who was there when it was said tells how long that takes.
+            if event.by and view.settled_since_ms is not None and view.settled_since_ms < event.at_ms:
+                self.event_ms.add(at_ms - event.at_ms)
+        if news.car is not None:
+            self._judge_car(case, news.car, at_ms)
+
+    def sweep(self, now_ms: int) -> None:
+        """Look at what all riders are shown now."""
+        while self._positions and self._positions[0][0] <= now_ms - REPORTED_MS:
+            at_ms, driver, car = self._positions.popleft()
+            here = self._truth.where(driver, at_ms)
+            if here is not None:
+                self.position_error_m.add(h3.great_circle_distance(here, (car.lat, car.lon), unit="m"))
+        for case in self._cases.values():
+            since_ms = case.view.settled_since_ms
+            if since_ms is not None and since_ms <= now_ms - self._promises.settle_ms:
+                self._look(case, now_ms)
+
+    # -- at the end -------------------------------------------------------------------------------------------------
+
+    def judge(self, trip_id: str, ledger: Ledger | None, log: Log | None, track: Track | None, at_ms: int) -> None:
+        """The trip is over, and this is what ingest and push say of it at `at_ms`; None: they did not answer."""
+        case = self._cases.pop(trip_id)
+        note = partial(self._note, case, at_ms)
+        history = case.history
+        if ledger is not None:
+            judge_promises(history, ledger.history, note)
+            history = ledger.history
+        if history:
+            judge_log(history, case.view.events, None if log is None else log.events, note)
+        self.judged += 1
+        self.events += len(case.view.events)
+        span = self._span(case, at_ms)
+        if span is not None and track is not None:
+            if track.driver_id != case.driver_id:
+                note(Kind.GHOST, what="the track is another driver's", shown=track.driver_id)
+            else:
+                sent = self._truth.sent_between(case.driver, span.from_ms, span.until_ms)
+                self.fixes += judge_track(span, sent, track, note)
+
+    def forget(self, trip_id: str) -> None:
+        """Nothing more can be known of it: it failed, or the run was stopped."""
+        self._cases.pop(trip_id, None)
+
+    # -- inside -----------------------------------------------------------------------------------------------------
+
+    def _span(self, case: _Case, at_ms: int) -> Span | None:
+        """What of the trip is judged: only as far back as truth knows what was sent. None: nothing."""
+        settle_ms = self._promises.settle_ms
+        from_ms = max(case.under_way_ms + settle_ms, at_ms - (TRACK_KEPT_S * 1_000 - REPORTED_MS))
+        until_ms = case.ending_ms - settle_ms
+        if not case.under_way_ms or not case.ending_ms or until_ms <= from_ms:
+            return None
+        return Span(from_ms, until_ms, at_ms - settle_ms)
+
+    def _judge_car(self, case: _Case, car: TripCar, at_ms: int) -> None:
+        if car.freshness == LIVE:
+            self._positions.append((at_ms, case.driver, car))
+        if car.driver_id != case.driver_id:
+            return
+        sent = self._truth.was_sent(case.driver, car.fix_time_ms)
+        note = partial(self._note, case, at_ms, fix_time_ms=car.fix_time_ms, shown=(car.lat, car.lon))
+        if sent is None:
+            if car.fix_time_ms > at_ms - TRACK_KEPT_S * 1_000 + REPORTED_MS:
+                note(Kind.GHOST, what="shown at a fix that was never sent")
+        elif sent.reason is not None:
+            note(Kind.GHOST, what="shown at a rejected fix", reason=sent.reason)
+        elif not sent.honest and sent.expect != "shown":
+            note(Kind.GHOST, what="shown at a fix that is not the car's")
+        elif sent.honest and (abs(car.lat - sent.lat) > SAME_DEG or abs(car.lon - sent.lon) > SAME_DEG):
+            note(Kind.POSITION_ERROR, what="shown at another place than was sent", sent=(sent.lat, sent.lon))
+
+    def _look(self, case: _Case, now_ms: int) -> None:
+        view, settle_ms = case.view, self._promises.settle_ms
+        car = view.car
+        ended = case.ended_ms and case.ended_ms <= now_ms - settle_ms
+        self._lasts(case, Kind.GHOST, bool(ended and car is not None), now_ms, "shown after the end of the trip")
+        age_ms = 0 if car is None else now_ms - car.fix_time_ms
+        old = view.freshness == LIVE and car is not None and age_ms > self._promises.stale_after_ms + settle_ms
+        self._lasts(
+            case, Kind.STALE_AS_LIVE, old, now_ms, "shown as live", age_ms=age_ms, server_ms=view.server_time_ms
+        )
+        hidden = self._hidden(case, now_ms) if view.freshness != LIVE and not case.ending_ms else None
+        accepted_ms = None if hidden is None else hidden[1].judged_ms
+        self._lasts(
+            case,
+            Kind.MISSING,
+            hidden is not None,
+            now_ms,
+            "no car is shown" if view.freshness == NO_CAR else f"the car is shown as {view.freshness}",
+            newest_fix_ms=None if hidden is None else hidden[0],
+            accepted_ms=accepted_ms,
+        )
+
+    def _hidden(self, case: _Case, now_ms: int) -> tuple[int, Sent] | None:
+        """A fix of the trip by which its car ought to be shown as live by now."""
+        settle_ms = self._promises.settle_ms
+        state = case.view.trip.state if case.view.trip is not None else NEW
+        if not case.under_way_ms or case.under_way_ms > now_ms - settle_ms or state in (NEW, COMPLETE, CANCELED):
+            return None
+        fresh_ms = max(case.under_way_ms, now_ms - self._promises.stale_after_ms + settle_ms)
+        for fix_time_ms, sent in reversed(self._truth.sent_between(case.driver, fresh_ms, now_ms)):
+            settled = sent.judged_ms is not None and sent.judged_ms <= now_ms - settle_ms and sent.reason is None
+            if settled and sent.expect == "shown":
+                return fix_time_ms, sent
+        return None
+
+    def _lasts(self, case: _Case, kind: Kind, wrong: bool, at_ms: int, what: str, **evidence: object) -> None:
+        """Note it when it begins."""
+        if not wrong:
+            case.wrong.discard(kind)
+        elif kind not in case.wrong:
+            case.wrong.add(kind)
+            self._note(case, at_ms, kind, what=what, **evidence)
+
+    def _note(self, case: _Case, at_ms: int, kind: Kind, **evidence: object) -> None:
+        self._findings.note(kind, at_ms, case.view.trip_id, case.driver_id, **evidence)
