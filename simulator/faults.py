@@ -199,7 +199,7 @@ def _read(tables: Sequence[FaultTable]) -> tuple[list[Members], list[str]]:
 
 def _misfits(table: FaultTable) -> Iterator[str]:
     if table.area is not None and table.kind != Tunnel.kind:
-        yield f"area: is for kind tunnel; {table.kind} strikes a share of the drivers"
+        yield f"area: is for kind tunnel, {table.kind} strikes a share of the drivers"
     if table.kind == Tunnel.kind and table.until_s is None and table.area is None:
         yield "until_s: a tunnel needs an end: until_s, or an area to drive out of"
 
