@@ -3,27 +3,17 @@
 from __future__ import annotations
 
 import math
-from typing import NamedTuple
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from simulator.fixes import Fix
+from simulator.phones import Sending
 from simulator.truth import COASTS_MS, TRACK_KEPT_S, UNKNOWN_AFTER_MS, Truth
 
 LAT, LON = 40.75, -73.98
 NOW_MS = 1_767_225_600_000
-
-
-class Sending(NamedTuple):
-    """As simulator/phones.py gives it."""
-
-    send_at_ms: int
-    driver: int
-    fix: Fix
-    honest: bool = True
-    expect: str = "shown"
 
 
 def sending(fix_ms: int, driver: int = 0, lat: float = LAT, expect: str = "shown", honest: bool = True) -> Sending:
