@@ -21,7 +21,6 @@ from enum import IntEnum
 from functools import partial
 from heapq import heappop, heappush
 from itertools import count
-from math import cos, radians
 from random import Random
 from typing import NamedTuple, Protocol
 
@@ -29,27 +28,12 @@ from simulator.demand import Request
 from simulator.jobs import Arrival, Stop
 from simulator.polylines import encode_polyline
 from simulator.rides import BOARDING_MS, CANCELED, COMPLETE, ENDED, NEW, Place, Ride, Step
+from simulator.supply import NEARBY_M, Supply
 
-#: Positions are taken as of so long ago: by then all phones that report have been heard.
-AS_OF_MS = 2_000
-#: Also on air so long ago: its fixes have had time to be shown, also of a phone that reports every five seconds.
-HEARD_SINCE_MS = 8_000
 #: The answer about the cars nearby counts at this moment, whenever it came.
 CONFIRM_MS = 2_000
 DEPARTS_MS = 3_000
 TRY_AGAIN_MS = 2_000
-#: A driver farther away is not asked: in a city it would take ten minutes to come.
-NEARBY_M = 3_000.0
-#: Metres in a degree of latitude, to compare distances of a few kilometres.
-M_PER_DEGREE = 111_195.0
-
-
-class Whereabouts(Protocol):
-    """simulator/truth.py."""
-
-    driver_ids: list[str]
-
-    def where(self, driver: int, at_ms: int) -> tuple[float, float] | None: ...
 
 
 class Drivers(Protocol):
@@ -143,8 +127,7 @@ class Dispatch:
         self,
         errands: Errands,
         drivers: Drivers,
-        truth: Whereabouts,
-        on_air: Callable[[int, int], bool],
+        supply: Supply,
         requests: Requests,
         places: Sequence[tuple[float, float]],
         random: Random,
@@ -152,9 +135,9 @@ class Dispatch:
         start_ms: int,
         patience_ms: int,
     ) -> None:
-        """`on_air(driver, at_ms)`: whether its phone can post. `places` are (lat, lon) of the nodes. `run` begins every
-        trip id, so that two runs against one system make different trips."""
-        self._errands, self._drivers, self._truth, self._on_air = errands, drivers, truth, on_air
+        """`places` are (lat, lon) of the nodes. `run` begins every trip id, so that two runs against one system make
+        different trips."""
+        self._errands, self._drivers, self._supply = errands, drivers, supply
         self._requests, self._places, self._random = requests, places, random
         self._run, self._start_ms, self._patience_ms = run, start_ms, patience_ms
         self._due: list[tuple[int, _Turn, int, int, Callable[[], None]]] = []
@@ -225,7 +208,7 @@ class Dispatch:
             del self._calls[call.request.number]
             self.unserved += 1
             return
-        call.ranked = self._near(call.place)
+        call.ranked = self._supply.near(call.place, self._now_ms, self._busy)
         if not call.ranked:
             self._at(self._now_ms + TRY_AGAIN_MS, _Turn.LOOK, call.request.number, lambda: self._look(call))
             return
@@ -239,9 +222,9 @@ class Dispatch:
         shown = self._errands.shown(call.request.number)
         if shown is None:
             self.unconfirmed += 1
-        elif self._truth.driver_ids[held] not in shown:
+        elif self._supply.driver_id(held) not in shown:
             del self._busy[held]
-            free = (other for other in others if other not in self._busy and self._truth.driver_ids[other] in shown)
+            free = (other for other in others if other not in self._busy and self._supply.driver_id(other) in shown)
             driver = next(free, None)
         if driver is None:
             self._look(call)
@@ -256,7 +239,7 @@ class Dispatch:
             f"{self._run}-{request.number}",
             request.rider_id,
             driver,
-            self._truth.driver_ids[driver],
+            self._supply.driver_id(driver),
             request.origin_node,
             request.destination_node,
             call.place,
@@ -287,26 +270,6 @@ class Dispatch:
         if state in ENDED:
             del self._busy[ride.driver]
             self.done += state == COMPLETE
-
-    def _near(self, place: Place) -> list[int]:
-        """Drivers without a job and on air that are near a place, nearest first by truth; ties by number."""
-        at_ms = self._now_ms - AS_OF_MS
-        lon_m = M_PER_DEGREE * cos(radians(place.lat))
-        found = []
-        for driver in range(len(self._truth.driver_ids)):
-            if driver in self._busy:
-                continue
-            here = self._truth.where(driver, at_ms)
-            if here is None:
-                continue
-            north_m, east_m = (here[0] - place.lat) * M_PER_DEGREE, (here[1] - place.lon) * lon_m
-            square_m2 = north_m * north_m + east_m * east_m
-            if square_m2 <= NEARBY_M * NEARBY_M and self._is_heard(driver):
-                found.append((square_m2, driver))
-        return [driver for _, driver in sorted(found)]
-
-    def _is_heard(self, driver: int) -> bool:
-        return all(self._on_air(driver, self._now_ms - ago_ms) for ago_ms in (AS_OF_MS, HEARD_SINCE_MS))
 
     def _at(self, at_ms: int, turn: _Turn, number: int, do: Callable[[], None]) -> None:
         heappush(self._due, (at_ms, turn, number, next(self._order), do))
