@@ -15,10 +15,11 @@ import pytest
 from simulator.faults import KINDS, faults_of, problems_of
 from simulator.fixes import Fix, encode_fix
 from simulator.gps import METRES_PER_DEGREE
-from simulator.phones import Phones, Sending
+from simulator.phones import WITHHELD, Phones, Sending
 from simulator.reports import Report
 from simulator.scenario import Area
 from simulator.scenario import Fault as FaultTable
+from simulator.scenarios import load_scenario, scenario_names
 
 LAT, LON = 40.75, -73.98
 START_MS = 1_767_225_600_000
@@ -306,6 +307,15 @@ def test_a_bad_table_is_refused_with_its_number_and_member(table: FaultTable, pr
         faults_of(tables, 1, 10, START_MS)
     assert "\n" not in str(refused.value)
     assert problems_of(tables) == str(refused.value).split("; ")
+
+
+@pytest.mark.parametrize("name", scenario_names())
+def test_the_faults_of_a_shipped_scenario_can_be_played_and_hardly_a_fix_is_withheld(name: str) -> None:
+    tables = load_scenario(name).faults
+    assert problems_of(tables) == []
+    sendings, phones = play(*tables, drivers=60)
+    assert len({sending.fix.ping_id for sending in sendings}) + phones.lost.total() + phones.waiting == 60 * 60
+    assert phones.lost[WITHHELD] <= 0.002 * 60 * 60
 
 
 def test_two_clocks_at_once_are_refused_and_one_after_the_other_is_fine() -> None:
