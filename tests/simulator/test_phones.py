@@ -113,7 +113,7 @@ def faults(draw: st.DrawFn) -> list[FaultTable]:
     return tables
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=80, deadline=None)
 @given(tables=faults(), seed=st.integers(0, 1_000))
 def test_every_report_is_posted_or_lost_and_none_before_it_was_read(tables: list[FaultTable], seed: int) -> None:
     reports = drive(seed, drivers=4, seconds=50)
@@ -131,7 +131,7 @@ def test_every_report_is_posted_or_lost_and_none_before_it_was_read(tables: list
     assert max(Counter(sending.fix.ping_id for sending in sendings).values(), default=1) <= copies
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(tables=faults(), seed=st.integers(0, 1_000), cuts=st.lists(st.integers(0, 80_000), max_size=30))
 def test_what_is_posted_does_not_depend_on_how_time_is_cut(
     tables: list[FaultTable], seed: int, cuts: list[int]
@@ -157,7 +157,7 @@ def test_what_is_posted_does_not_depend_on_how_time_is_cut(
     assert phones.lost == at_once.lost
 
 
-@settings(max_examples=250, deadline=None)
+@settings(max_examples=150, deadline=None)
 @given(
     tables=faults(),
     seed=st.integers(0, 1_000),
@@ -203,7 +203,7 @@ def test_the_system_does_with_each_ping_what_is_expected_of_it(
         assert state.live.fix_time_ms == should_show[sending.driver]
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=50, deadline=None)
 @given(tables=faults(), seed=st.integers(0, 1_000))
 def test_a_phone_is_believed_again_soon_after_its_troubles_are_over(tables: list[FaultTable], seed: int) -> None:
     reports = drive(seed, drivers=3, seconds=260)
@@ -226,7 +226,7 @@ def fix_at(second: float, place_m: float, accuracy_m: float = 0.0) -> Fix:
     )
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=200, deadline=None)
 @given(steps=st.lists(st.sampled_from(("true", "true", "lost", 5_000.0, 9_000.0, 70_000.0)), max_size=60))
 def test_no_crowd_of_false_fixes_shuts_a_driver_out(steps: list[str | float]) -> None:
     belief = Belief()
