@@ -5,11 +5,13 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping
+from contextlib import suppress
 from typing import Any, cast
 
 import aiokafka
 import uvloop
+from aiokafka.errors import IllegalStateError
 from faust.transport.drivers import aiokafka as driver
 from faust.types import TP
 
@@ -20,6 +22,8 @@ log = logging.getLogger(__name__)
 #: A fetch that finds nothing takes `fetch_max_wait_ms`. Partitions that were just assigned are fetched within that,
 #: or the broker is in trouble, and then what it says when asked must do.
 FETCHED_WITHIN_S, FETCH_POLL_S = 2.0, 0.005
+#: A fetch that finds nothing ends after this, not after Faust's second: the next one asks for what flows by then.
+FETCH_SLICE_S = 0.2
 #: Pauses between asking for the ends of the logs. The longest Kafka election takes seconds.
 ENDS_PAUSES_S = (0.1, 0.3, 1.0, 3.0)
 #: A log's end that nobody knows: the partition is ours all the same, and only a log that began anew goes unnoticed.
@@ -33,6 +37,32 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):  # type: ignore[misc]
     """Faust sets `fetch_max_wait_ms=1500` and offers no setting for it."""
 
     logger = driver.logger
+
+    async def _fetch_records(
+        self,
+        consumer: aiokafka.AIOKafkaConsumer,
+        active_partitions: Collection[TP],
+        timeout: float = FETCH_SLICE_S,  # noqa: ASYNC109 - Faust's
+        max_records: int | None = None,
+    ) -> Mapping[TP, list[Any]]:
+        """Fetch what is active now, and give back what was paused before it came.
+
+        Faust hands over its own set, which changes while a fetch waits, and to aiokafka an empty one means all: records
+        of paused partitions were fetched after it had been sought where they go on, and then thrown away.
+        """
+        ours = cast(Consumer, self.consumer)
+        wanted, pauses = frozenset(active_partitions), ours.pauses
+        if not wanted:
+            return {}
+        records: Mapping[TP, list[Any]] = await super()._fetch_records(
+            consumer, wanted, min(timeout, FETCH_SLICE_S), max_records
+        )
+        if ours.pauses == pauses:
+            return records
+        for tp, fetched in records.items():
+            with suppress(IllegalStateError):  # it is another worker's
+                consumer.seek(tp, fetched[0].offset)
+        return {}
 
     def verify_event_path(self, now: float, tp: TP) -> None:
         """Nothing: Faust takes a table that is only written for a stream that hangs. Our watchdog looks (worker.py)."""
@@ -56,6 +86,8 @@ class Consumer(driver.Consumer):  # type: ignore[misc]
     _give_up_at_s = 0.0
     #: Partitions that are to flow as soon as the flow is resumed.
     _held: frozenset[TP] = frozenset()
+    #: How often partitions were paused.
+    pauses = 0
 
     def _new_consumer_thread(self) -> ConsumerThread:
         # Faust's thread makes itself a plain asyncio loop, whoever runs the main one; a fetch costs less on uvloop.
@@ -96,6 +128,7 @@ class Consumer(driver.Consumer):  # type: ignore[misc]
 
     def pause_partitions(self, tps: Iterable[TP]) -> None:
         """Fetch nothing from these until they are resumed: not either because an agent's full queue is empty again."""
+        self.pauses += 1
         self._held -= frozenset(tps)
         self._buffered_partitions.difference_update(tps)
         super().pause_partitions(tps)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from contextlib import nullcontext
 from types import SimpleNamespace
 from typing import Any
 
@@ -46,7 +48,8 @@ def watch(kept: set[int]) -> GapWatch:
 def consumer_of_a_worker() -> Any:
     """Faust's consumer as the worker has it, with a table, and not connected to anything."""
     handler: Any = SimpleNamespace(assign=None)
-    app = build_app(StreamSettings(), handler, SimpleNamespace(), watch(set()))
+    trips: Any = SimpleNamespace()
+    app = build_app(StreamSettings(), handler, trips, watch(set()))
     app.finalize()
     consumer: Any = app.consumer
     consumer.assignment = lambda: {PINGS, TRIPS, TABLE}
@@ -162,3 +165,53 @@ async def test_kafka_says_which_record_it_has_next(engines: Engines) -> None:
     assert [await first_from(engines.kafka.address, PINGS, offset, 20.0) for offset in (0, 2)] == [0, 2]
     with pytest.raises(TimeoutError):
         await first_from(engines.kafka.address, PINGS, 3, 0.5)
+
+
+# --- what a fetch brings ------------------------------------------------------------------------------------------
+
+
+class OneFetch:
+    """aiokafka's consumer as a thread of Faust's uses it, with a fetch that `meanwhile` happens in."""
+
+    def __init__(self, meanwhile: Callable[[], object] = lambda: None) -> None:
+        self._closed, self.sought = False, dict[TP, int]()
+        self.asked_for: object = None
+        self._meanwhile = meanwhile
+        self._fetcher = SimpleNamespace(
+            _closed=False,
+            _subscriptions=SimpleNamespace(fetch_context=nullcontext),
+            fetched_records=self._fetched_records,
+        )
+
+    async def _fetched_records(self, partitions: object, **_: object) -> dict[TP, list[Any]]:
+        self.asked_for = partitions
+        self._meanwhile()
+        return {PINGS: [SimpleNamespace(offset=22), SimpleNamespace(offset=23)]}
+
+    def seek(self, tp: TP, offset: int) -> None:
+        self.sought[tp] = offset
+
+
+async def fetched(consumer: Any, fetch: OneFetch, active: set[TP]) -> Any:
+    return await consumer._thread._fetch_records(fetch, active, timeout=1.0)
+
+
+async def test_what_a_fetch_brings_after_its_partition_was_paused_is_fetched_again() -> None:
+    consumer = consumer_of_a_worker()
+    active = {PINGS}
+    assert set(await fetched(consumer, OneFetch(), active)) == {PINGS}
+    late = OneFetch(meanwhile=lambda: consumer.pause_partitions({PINGS}))
+    assert await fetched(consumer, late, active) == {}
+    assert late.sought == {PINGS: 22}
+
+
+async def test_a_fetch_asks_for_what_was_active_and_for_nothing_when_all_is_paused() -> None:
+    """An empty set means everything to aiokafka, and Faust's changes while the fetch waits."""
+    consumer = consumer_of_a_worker()
+    active = {TABLE}
+    fetch = OneFetch(meanwhile=active.clear)
+    await fetched(consumer, fetch, active)
+    assert fetch.asked_for == {TABLE}
+    nothing = OneFetch()
+    assert await fetched(consumer, nothing, set()) == {}
+    assert nothing.asked_for is None
