@@ -62,7 +62,7 @@ def repetition(report: Document) -> str:
     return (
         f"<h2>To repeat it</h2><pre>{escape(report.run.command)}</pre>"
         f'<div class="two" style="margin-top:14px"><div class="fact"><h3>Machine</h3>{as_list(where)}</div>'
-        f'<div class="fact"><h3>Versions</h3>{as_list({**report.versions, **services})}</div></div>'
+        f'<div class="fact wide"><h3>Versions</h3>{as_list({**report.versions, **services})}</div></div>'
         f"<details style='margin-top:14px'><summary>The scenario, {escape(report.run.scenario)}.toml</summary>"
         f"<pre>{escape(report.run.scenario_toml)}</pre></details>"
     )

@@ -28,6 +28,8 @@ def amount(value: float, unit: str) -> str:
         return f"{value / 1_000:,.3g} s"
     if unit == "MiB" and value >= 1_024:
         return f"{value / 1_024:,.3g} GiB"
+    if unit == "cores":
+        return f"{value:.0%}" if value >= 0.1 or value == 0 else f"{value:.1%}"
     digits = f"{value:,.0f}" if value >= 100 or value == int(value) else f"{value:.3g}"
     return f"{digits} {unit}" if unit in ("ms", "m", "MiB") else digits
 

@@ -52,8 +52,8 @@ def _asset(name: str) -> str:
 def _head(report: Document) -> str:
     broken = [verdict for verdict in report.verdicts if not verdict.ok]
     words = {
-        "passed": f"all {len(report.verdicts)} bounds kept",
-        "failed": f"{len(broken)} of {len(report.verdicts)} bounds broken",
+        "passed": f"bounds kept: {len(report.verdicts)} of {len(report.verdicts)}",
+        "failed": f"bounds broken: {len(broken)} of {len(report.verdicts)}",
         "interrupted": "stopped before its end",
     }
     received = report.summaries.get(RECEIVED)

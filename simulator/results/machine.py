@@ -41,7 +41,8 @@ def this_machine() -> Machine:
         memory = 0
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     return Machine(
-        f"{platform.system()} {platform.release()} {platform.machine()}",
+        # Without what a distribution or a host adds to the number of its kernel.
+        f"{platform.system()} {platform.release().partition('-')[0]} {platform.machine()}",
         _processor(),
         cores,
         memory,

@@ -103,7 +103,12 @@ def groups_of(report: Document) -> list[Group]:
         ),
     ]
     use = [
-        Panel("CPU", "Cores in use, by process and of the whole machine.", "cores", _services(report, ("cpu_cores",))),
+        Panel(
+            "CPU",
+            "Share of one core that each process uses, and that all of the machine does.",
+            "cores",
+            _services(report, ("cpu_cores",)),
+        ),
         Panel("Memory", "Resident memory of each process.", "MiB", _services(report, ("memory_mib",))),
     ]
     found = [

@@ -30,6 +30,8 @@ _VARIABLES = {
     **{colour: f"--c{number}" for number, colour in enumerate(_LINES)},
 }  # fmt: skip
 _COLOUR = re.compile("|".join(_VARIABLES))
+#: Where a logarithmic axis has marks in each decade: the more decades, the fewer.
+_MARKS = ((1, 2, 5), (1, 3), (1,))
 _MISSING = "the report's plots need matplotlib: pip install 'ridestream[report]', or run without a report"
 
 
@@ -74,8 +76,9 @@ def _lines(axes: Axes, report: Document, panel: Panel) -> None:
     middles_s = [at_s + report.bin_s / 2 for at_s in report.time_s]
     known = [(line, column(report, line)) for line in panel.lines]
     drawn = [(line, values) for line, values in known if any(value is not None for value in values)]
-    # What matters most, the highest percentile or the first rate, lies on top.
-    for depth, (line, values) in enumerate(drawn if panel.logarithmic else reversed(drawn)):
+    for depth, (line, values) in enumerate(drawn):
+        # A rate that is met lies on the one that asks for it: broad and pale under thin.
+        asked = panel.unit == "per_s" and depth == 0 and len(drawn) > 1
         # A lone second between two gaps is a point: a line would not show it.
         lone = [
             index
@@ -86,7 +89,8 @@ def _lines(axes: Axes, report: Document, panel: Panel) -> None:
             middles_s,
             [math.nan if value is None else value for value in values],
             color=_LINES[line.colour],
-            linewidth=1.1,
+            linewidth=3.2 if asked else 1.1,
+            alpha=0.35 if asked else 1.0,
             solid_joinstyle="round",
             marker="o" if lone else None,
             markersize=2.0,
@@ -120,7 +124,9 @@ def _scales(axes: Axes, report: Document, panel: Panel, between: tuple[float, fl
         axes.set_yscale("log")
         low, high = between
         axes.set_ylim(low / 1.4, max(high, panel.bound or 0) * 1.4)
-        axes.yaxis.set_major_locator(LogLocator(10, subs=(1, 3) if high / low < 1_000 else (1,)))
+        axes.yaxis.set_major_locator(
+            LogLocator(10, subs=_MARKS[0] if high / low < 20 else _MARKS[1] if high / low < 1_000 else _MARKS[2])
+        )
         axes.yaxis.set_minor_locator(NullLocator())
     else:
         axes.set_ylim(bottom=0, top=max(axes.get_ylim()[1], (panel.bound or 0) * 1.1, 1e-3))

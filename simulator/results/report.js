@@ -10,6 +10,7 @@
   const number = (value, unit) => {
     if (value === null || value === undefined) return "–";
     if (unit === "ms" && value >= 1000) return `${(value / 1000).toPrecision(3)} s`;
+    if (unit === "cores") return `${(value * 100).toFixed(value >= 0.1 || value === 0 ? 0 : 1)}%`;
     const digits = value >= 100 ? Math.round(value).toLocaleString("en") : Number(value.toPrecision(3)).toString();
     return ["ms", "m", "MiB"].includes(unit) ? `${digits} ${unit}` : digits;
   };

@@ -23,6 +23,8 @@ PLAIN_EVERY_S = 10.0
 _CURVE_BINS = 60
 _BARS = "▁▂▃▄▅▆▇█"
 _BROKEN_SHOWN = 5
+#: Title, level and unit of what each service tells.
+_USES = (("of a core", "cpu_cores", "cores"), ("memory", "memory_mib", "MiB"), ("records behind", "lag_records", ""))
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,6 +125,7 @@ def _table(seen: Glance) -> Table:
         f"{_rate(recent, SENT)}   {tally.sent:,} sent, {tally.accepted:,} accepted, {rejected:,} not, "
         f"{tally.unacknowledged:,} waiting, {tally.retries.total():,} retries",
     )
+    table.add_row("", Text("half of all / 99 % of all", style="dim"))
     for hop in HOPS:
         curve = f"   {curve_of(seen.curve)}" if hop == RECEIVED else ""
         table.add_row(hop, f"{_pair(recent, hop, 'ms')}{curve}")
@@ -132,15 +135,10 @@ def _table(seen: Glance) -> Table:
         table.add_row("shown", f"{_pair(recent, POSITION_ERROR, 'm')} off, {_pair(recent, STALENESS, 'ms')} old")
     for name, words in seen.words.items():
         table.add_row(name, words)
-    for service in _services(recent):
-        cores, mib = recent.levels.get(f"cpu_cores/{service}"), recent.levels.get(f"memory_mib/{service}")
-        lag = recent.levels.get(f"lag_records/{service}")
-        parts = [
-            "" if cores is None else f"{cores:.0%} of a core",
-            "" if mib is None else f"{mib:,.0f} MiB",
-            "" if lag is None else f"{lag:,.0f} records behind",
-        ]
-        table.add_row(service, ", ".join(part for part in parts if part))
+    for title, level, unit in _USES:
+        uses = [f"{service} {amount(recent.levels[name], unit)}" for service, name in _told_by(recent, level)]
+        if uses:
+            table.add_row(title, ", ".join(uses))
     return table
 
 
@@ -166,8 +164,9 @@ def _broken(seen: Glance) -> list[Verdict]:
     return [verdict for verdict in seen.verdicts if not verdict.ok and verdict.found]
 
 
-def _services(recent: Recent) -> list[str]:
-    return sorted({name.partition("/")[2] for name in recent.levels if name.startswith(("cpu_cores/", "memory_mib/"))})
+def _told_by(recent: Recent, level: str) -> list[tuple[str, str]]:
+    """The services that tell of a level, and its whole name."""
+    return [(name.partition("/")[2], name) for name in sorted(recent.levels) if name.startswith(f"{level}/")]
 
 
 def _time(seen: Glance) -> str:

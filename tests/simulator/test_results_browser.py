@@ -43,7 +43,7 @@ def test_it_asks_for_nothing_and_shows_its_verdicts(browser: Browser, file: Path
     page.wait_for_load_state("networkidle")
     assert heard == [file.as_uri()]
     assert page.title() == f"failed: {TITLE}"
-    assert page.locator(".badge").inner_text().split("\n") == ["Failed", "1 of 4 bounds broken"]
+    assert page.locator(".badge").inner_text().split("\n") == ["Failed", "bounds broken: 1 of 4"]
     row = page.locator("tr.no")
     assert row.count() == 1
     assert "backwards" in row.inner_text()

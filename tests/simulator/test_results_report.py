@@ -89,7 +89,7 @@ def test_the_page_fetches_nothing_and_believes_no_markup_of_a_scenario(html: str
 
 
 def test_the_page_names_what_was_broken_with_its_evidence_and_how_to_repeat_it(html: str) -> None:
-    assert "1 of 4 bounds broken" in html
+    assert "bounds broken: 1 of 4" in html
     assert "12.345 s into the run, rider-0, car driver-0042" in html
     assert f"12.000 s into the run ({START_MS + 12_000})" in html
     assert COMMAND in html
@@ -155,7 +155,7 @@ def test_a_log_line_says_how_fast_how_late_and_what_is_broken() -> None:
 
 def test_a_terminal_shows_hops_services_and_the_first_lie() -> None:
     shown = on_a_terminal(at(30))
-    for words in ("received", "25% of a core", "MiB", "10 at the map", "BROKEN backwards", "driver-0042"):
+    for words in ("received", "push 25%", "MiB", "10 at the map", "BROKEN backwards", "driver-0042"):
         assert words in shown
     assert "tunnel" not in shown
 
