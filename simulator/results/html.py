@@ -63,7 +63,7 @@ def _head(report: Document) -> str:
         (percentile(received, "p50"), "due to rider, half of all"),
         (percentile(received, "p99"), "due to rider, 99 % of all"),
         *((plain(report.riders[name]), words) for name, words in _CARDS.items() if name in report.riders),
-        *((plain(report.trips[name]), f"trips {name}") for name in ("asked", "completed") if name in report.trips),
+        *((plain(report.trips[name]), f"trips {name}") for name in ("requested", "done") if name in report.trips),
     ]
     items = "".join(f"<li><b>{escape(big)}</b><span>{escape(small)}</span></li>" for big, small in cards)
     return (

@@ -84,10 +84,6 @@ class Recorder:
         """A car was shown by a fix of this age."""
         self._in(self.spreads, STALENESS, Latencies, at_ms).add(age_ms)
 
-    def spread(self, name: str, counted: Latencies, at_ms: int) -> None:
-        """Take in what somebody counted since the last time, for a hot path that does not call for each."""
-        self._in(self.spreads, name, Latencies, at_ms).merge(counted)
-
     def measured(self, name: str, values: Iterable[float], at_ms: int) -> None:
         """Many staleness or position errors were measured at one moment, as in a sweep of all screens."""
         counted = self._in(self.spreads, name, Latencies, at_ms)

@@ -80,7 +80,7 @@ def a_report(found: Findings | None = None, interrupted: bool = False) -> Docume
         verdicts(found),
         {"backwards": found.some(Kind.BACKWARDS)},
         {"riders": 10, "updates": 11_400, "lost": []},
-        {"asked": 4, "completed": 3},
+        {"requested": 4, "done": 3},
         Machine("Linux 6 x86_64", "A processor", 2, 4_096, 0.5, "CPython 3.11"),
         {"ridestream": "0.1.0"},
         interrupted,
