@@ -7,7 +7,7 @@ forward, which says when the car comes to each link. So each arrival is known ex
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from random import Random
 from typing import NamedTuple
 
@@ -17,9 +17,14 @@ from simulator.roads import Link, RoadNetwork
 #: Right-angle turns in a city street are taken at about 5 m/s; a turn of less than 30 degrees costs nothing.
 TURN_MPS = 5.0
 GENTLE_TURN_DEG = 30.0
-#: One crossing in six is red when the car comes to it, for up to 40 s; assumed, for cars that also stand.
-RED_SHARE = 1 / 6
-RED_S = (5.0, 40.0)
+#: One crossing in six holds the car up, by a red light or what stands in the way. With the traffic below, chosen so
+#: that speeds and stops come near those of real taxis in city streets (docs/fleet.md).
+HELD_SHARE = 1 / 6
+HELD_MEAN_S, HELD_MOST_S = 27.0, 120.0
+#: Traffic: log-normal, as a share of the speed that the driver would like at the limit, and alike for a block or two.
+#: Who is free to goes a third faster than that; most of the time nobody is.
+FLOW_MEDIAN, FLOW_SIGMA, FLOW_MOST = 1.2, 0.7, 1.3
+FLOW_ALIKE_M = 200.0
 
 
 class Halt(NamedTuple):
@@ -82,18 +87,18 @@ def plan_route(
 ) -> Plan:
     """Plan the way over the links of `start` and then of `route`, with its halts in order, the last one at the end.
 
-    `pace` is the driver's own speed as a share of the limit. Red lights are drawn for every crossing ahead.
+    `pace` is the driver's own speed as a share of the limit. Traffic and red lights are drawn for what is ahead.
     """
     numbers, kept = [*start.links, *route], len(start.links)
     links = [roads.links[number] for number in numbers]
-    limits = [*start.limits_mps, *(link.speed_mps * pace for link in links[kept:])]
-    reds_s = [random.uniform(*RED_S) if random.random() < RED_SHARE else 0.0 for _ in links]
+    limits = [*start.limits_mps, *_limits_mps(links[kept:], pace, random)]
+    holds_s = [_hold_s(random) for _ in links]
     # The crossings before the last of `start` are too near to stand at.
-    reds_s[: max(0, kept - 1)] = [0.0] * max(0, kept - 1)
+    holds_s[: max(0, kept - 1)] = [0.0] * max(0, kept - 1)
     dwells_s: dict[int, float] = {}
     for halt in halts:
         dwells_s[kept + halt.after] = dwells_s.get(kept + halt.after, 0.0) + halt.dwell_s
-    stands = [red_s > 0.0 or passed in dwells_s for passed, red_s in enumerate(reds_s, start=1)]
+    stands = [hold_s > 0.0 or passed in dwells_s for passed, hold_s in enumerate(holds_s, start=1)]
     ends_mps = _ends_mps(links, limits, stands)
 
     reached_s = [start.held_s]
@@ -103,7 +108,7 @@ def plan_route(
         ahead_m = link.length_m - offset_m
         end_mps = min(ends_mps[at], fastest_end_mps(speed_mps, ahead_m))
         end_s = clock_s + sum(phase.duration_s for phase in cover(ahead_m, speed_mps, limits[at], end_mps))
-        leave_s = end_s + dwells_s.get(at + 1, reds_s[at])
+        leave_s = end_s + dwells_s.get(at + 1, holds_s[at])
         halts_here = at + 1 in dwells_s
         legs.append(
             Leg(numbers[at], link, limits[at], offset_m, clock_s, speed_mps, end_s, end_mps, leave_s, halts_here)
@@ -112,6 +117,19 @@ def plan_route(
         clock_s, speed_mps, offset_m = leave_s, end_mps, 0.0
     arrive_s = _arrivals_s([kept + halt.after for halt in halts], halts, reached_s)
     return Plan(start.node, start.held_s, legs, arrive_s, clock_s, on_the_way=kept > 0)
+
+
+def _hold_s(random: Random) -> float:
+    return min(HELD_MOST_S, random.expovariate(1 / HELD_MEAN_S)) if random.random() < HELD_SHARE else 0.0
+
+
+def _limits_mps(links: Sequence[Link], pace: float, random: Random) -> Iterator[float]:
+    """How fast this driver may go on each link, in the traffic of the moment (an AR(1) walk along the way)."""
+    flow = random.gauss(0.0, FLOW_SIGMA)
+    for link in links:
+        yield link.speed_mps * pace * min(FLOW_MOST, FLOW_MEDIAN * math.exp(flow))
+        alike = math.exp(-link.length_m / FLOW_ALIKE_M)
+        flow = alike * flow + random.gauss(0.0, FLOW_SIGMA * math.sqrt(1.0 - alike * alike))
 
 
 def _ends_mps(links: Sequence[Link], limits: Sequence[float], stands: Sequence[bool]) -> list[float]:

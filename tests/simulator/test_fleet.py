@@ -21,7 +21,7 @@ from ingest.schemas import PingIn, decode_body, valid_id
 from simulator.fixes import Fix, encode_fix, join_post
 from simulator.fleet import Fleet
 from simulator.kinematics import ACCELERATION_MPS2, BRAKING_MPS2
-from simulator.plans import RED_S
+from simulator.plans import FLOW_MOST, HELD_MOST_S
 from simulator.reports import Report
 from simulator.roads import RoadNetwork, bearing_deg, load_manhattan
 
@@ -162,7 +162,7 @@ def test_speed_and_heading_agree_with_the_way_driven(manhattan: RoadNetwork) -> 
             if car.node == node and moved_m > 0.05 and car.heading_deg == heading_deg:
                 assert moved_m / 0.1 == pytest.approx((speed_mps + car.speed_mps) / 2, abs=0.05)
                 assert abs((bearing_deg(place, car.position) - heading_deg + 180) % 360 - 180) < 1.0
-        assert fastest <= 80 / 3.6 * 1.05 + 1e-6
+        assert fastest <= 80 / 3.6 * 1.05 * FLOW_MOST + 1e-6
 
 
 def test_a_car_brakes_no_harder_than_a_driver_would_and_stands_at_red_lights(manhattan: RoadNetwork) -> None:
@@ -173,16 +173,15 @@ def test_a_car_brakes_no_harder_than_a_driver_would_and_stands_at_red_lights(man
         for _ in range(3_000):
             speed_mps = car.speed_mps
             car.advance(0.1)
-            # The last half metre before a stop line is not integrated: there up to sqrt(2 b 0.5 m) = 1.4 m/s vanish.
-            assert speed_mps - car.speed_mps <= BRAKING_MPS2 * 0.1 + 1.5
+            assert speed_mps - car.speed_mps <= BRAKING_MPS2 * 0.1 + 1e-6
             if car.speed_mps == 0.0 and not car.done:
                 standing_s += 0.1
             elif standing_s:
                 stops.append(standing_s)
                 standing_s = 0.0
     assert len(stops) > 30
-    assert max(stops) < 91.0
-    assert fmean(stops) > RED_S[0]
+    assert max(stops) < HELD_MOST_S + 1
+    assert 10 < fmean(stops) < 60
 
 
 def test_what_a_phone_reports_is_near_the_car_and_no_jump(manhattan: RoadNetwork) -> None:
@@ -191,7 +190,9 @@ def test_what_a_phone_reports_is_near_the_car_and_no_jump(manhattan: RoadNetwork
         before = last.get(fix.driver_id)
         if before is not None:
             moved_m = h3.great_circle_distance((before.lat, before.lon), (fix.lat, fix.lon), unit="m")
-            assert moved_m < 80 / 3.6 * 1.05 + 15, "ingest and stream would call this an impossible jump at 55 m/s"
+            assert moved_m < 80 / 3.6 * 1.05 * FLOW_MOST + 15, (
+                "ingest and stream would call this an impossible jump at 55 m/s"
+            )
         last[fix.driver_id] = fix
 
 
