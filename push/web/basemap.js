@@ -26,7 +26,17 @@ export async function addBaseMap(map, url) {
   }).addTo(map);
   map.on("zoomend", () => ground.setStyle((feature) => styleOf(classOf(feature), map.getZoom())));
   for (const feature of document_.features) if (classOf(feature) === "label") addName(map, feature);
-  return document_.attribution ?? "";
+  return groundOf(shapes, ground);
+}
+
+/** For whoever covers the city: its streets as lines of [lon, lat], and its bounds, those of the land if there is any. */
+function groundOf(shapes, ground) {
+  const streets = shapes.filter(({ properties }) => properties?.class in ROADS || !properties?.class);
+  const roads = streets.flatMap(({ geometry: { type, coordinates } }) =>
+    type === "MultiLineString" ? coordinates : type === "LineString" ? [coordinates] : [],
+  );
+  const land = shapes.filter(({ properties }) => properties?.class === "land");
+  return { roads, bounds: (land.length ? L.geoJSON(land) : ground).getBounds() };
 }
 
 function styleOf(name, zoom) {

@@ -1,14 +1,21 @@
 // The canvas with everything that moves: trails, cars, your circle. One clear and one pass a frame.
 
 import { worldOf, worldPerMetre } from "./fleet.js";
-import { HALF, sprite, typeOf } from "./glyphs.js";
+import { HALF, TURNS, sprite, typeOf } from "./glyphs.js";
 import { Overlay } from "./overlay.js";
+import { drawWaiting } from "./waiting.js";
 
-/** Trails are left out above this many cars: they cost more than the cars themselves. */
-const TRAILS_UP_TO = 600;
+/** Above this many cars they are a crowd: without trails, which cost more than the cars themselves, and stamped from
+ *  pictures that are turned already, at whole pixels, which takes a third of the time. */
+const CROWD = 600;
 const HIT_PX = 15;
 
-/** Leaflet layer. `scene` gives fleet, rider ({lat, lon, radius_m}), selected, isStale(car). */
+/** Of a whole city seen at once: cars that work for somebody are drawn so much larger than those that wait for work. */
+const BUSY = 1.6;
+
+/** Leaflet layer. `scene` gives fleet, circle ({lat, lon, radius_m}, or null), selected, followed (a driver id),
+ *  isStale(car), jobOf(car), requests, and drew(fixTimes), told which fixes of cars that moved are drawn for the first
+ *  time. */
 export const CarsLayer = Overlay.extend({
   pane: "cars",
   level: 450,
@@ -30,38 +37,54 @@ export const CarsLayer = Overlay.extend({
   },
 
   paint(context, { scale, min, size, ratio, zoom }, now) {
-    const { fleet, rider, selected, isStale } = this._scene;
-    if (rider) this._drawCircle(rider, scale, min, size);
+    const { fleet, circle, selected, followed, isStale, jobOf, requests } = this._scene;
+    if (circle) this._drawCircle(circle, scale, min, size);
 
-    const glyphScale = Math.max(0.66, Math.min(1.5, 0.98 + (zoom - 14) * 0.16));
-    const step = Math.round(glyphScale * ratio * 8) / 8;
-    const trails = fleet.cars.size <= TRAILS_UP_TO && !fleet.still;
-    const drawn = [];
+    const glyphScale = Math.max(circle ? 0.66 : 0.36, Math.min(1.5, 0.98 + (zoom - 14) * (circle ? 0.16 : 0.3)));
+    const step = Math.round(glyphScale * ratio * 16) / 16;
+    const busyStep = circle ? step : Math.round(Math.max(1, Math.min(BUSY, 1 + ((BUSY - 1) * (15 - zoom)) / 3)) * glyphScale * ratio * 16) / 16;
+    const crowd = fleet.cars.size > CROWD;
+    // Live cars lie on top of stale ones, and those at work on top; always in the same order.
+    const layers = [[], [], []];
+    const fresh = [];
     for (const car of fleet.cars.values()) {
       const [wx, wy] = fleet.drawnAt(car, now);
       const x = wx * scale - min.x;
       const y = wy * scale - min.y;
       if (x < -HALF || y < -HALF || x > size.x + HALF || y > size.y + HALF) continue;
-      drawn.push({ car, x, y, stale: isStale(car) });
+      const stale = isStale(car);
+      const job = jobOf(car);
+      layers[stale ? 0 : job ? 2 : 1].push({ car, x, y, stale, job });
+      if (car.undrawn) fresh.push(car.fix_time_ms);
+      car.undrawn = false;
     }
-    // Live cars lie on top of stale ones, always in the same order.
-    drawn.sort((a, b) => b.stale - a.stale || (a.car.driver_id < b.car.driver_id ? -1 : 1));
+    const drawn = layers.flat();
     this.drawn = drawn;
-    if (trails) for (const item of drawn) if (!item.stale) this._drawTrail(item, scale, min, now);
+    if (!crowd && !fleet.still) for (const item of drawn) if (!item.stale) this._drawTrail(item, scale, min, now);
     for (const item of drawn) {
-      const { car, x, y, stale } = item;
+      const { car, x, y, stale, job } = item;
       const heading = fleet.headingAt(car, now);
-      const image = sprite(car.type, stale ? "hollow" : "live", heading !== null, step);
-      const half = HALF * (step / ratio);
-      const beyond = rider && !fleet.holds("near", car.driver_id) && car.leftAt === null;
+      const pixels = job ? busyStep : step;
+      const turn = crowd && heading !== null ? Math.round(((((heading % 360) + 360) % 360) * TURNS) / 360) % TURNS : 0;
+      const image = sprite(car.type, stale ? "hollow" : "live", heading !== null, pixels, job, turn);
+      const beyond = circle && !fleet.holds("near", car.driver_id) && car.leftAt === null;
       context.globalAlpha = fleet.opacityAt(car, now) * (beyond ? 0.5 : 1);
-      context.translate(x, y);
-      if (heading !== null) context.rotate((heading * Math.PI) / 180);
-      context.drawImage(image, -half, -half, 2 * half, 2 * half);
+      if (crowd) {
+        context.setTransform(1, 0, 0, 1, 0, 0);
+        context.drawImage(image, Math.round(x * ratio - image.width / 2), Math.round(y * ratio - image.height / 2));
+      } else {
+        const half = HALF * (pixels / ratio);
+        context.translate(x, y);
+        if (heading !== null) context.rotate((heading * Math.PI) / 180);
+        context.drawImage(image, -half, -half, 2 * half, 2 * half);
+      }
       context.setTransform(ratio, 0, 0, ratio, 0, 0);
       if (car === selected) this._drawSelected(car, x, y, scale, min, now);
+      if (car.driver_id === followed) this._drawFollowed(x, y);
     }
     context.globalAlpha = 1;
+    drawWaiting(context, requests, { scale, min, size, zoom }, now, fleet.still);
+    if (fresh.length) this._scene.drew(fresh);
   },
 
   _drawCircle(rider, scale, min, size) {
@@ -105,6 +128,17 @@ export const CarsLayer = Overlay.extend({
       fromX = toX;
       fromY = toY;
     }
+  },
+
+  /** The car on the rider's phone. */
+  _drawFollowed(x, y) {
+    const context = this._context;
+    context.globalAlpha = 1;
+    context.strokeStyle = "#ffffff";
+    context.lineWidth = 2.5;
+    context.beginPath();
+    context.arc(x, y, 17, 0, 7);
+    context.stroke();
   },
 
   /** A ring around the chosen car, and a dot where its newest fix is: the glide is ours, the dot is the driver's. */

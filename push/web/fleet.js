@@ -71,7 +71,7 @@ export class Fleet {
       ids.add(car.driver_id);
       this.#place(car, now);
     }
-    for (const car of move) this.#place(car, now);
+    for (const car of move) this.#place(car, now, true);
     for (const id of leave) {
       ids.delete(id);
       this.#release(id, now);
@@ -124,7 +124,7 @@ export class Fleet {
     return Math.min(1, (now - car.enteredAt) / FADE_MS);
   }
 
-  #place(wire, now) {
+  #place(wire, now, moved = false) {
     const known = this.cars.get(wire.driver_id);
     // Two subscriptions may tell of one car in any order: the newer fix stands, and no car moves back in time.
     if (known && wire.fix_time_ms < known.fix_time_ms) return;
@@ -167,6 +167,8 @@ export class Fleet {
     }
     car.heading = heading;
     car.leftAt = null;
+    // Of a move it is worth to know when it is drawn; where a car was before anybody looked is old by nature.
+    car.undrawn = moved;
     for (const name of ["driver_id", "lat", "lon", "fix_time_ms", "freshness", "cell"]) car[name] = wire[name];
     car.type = wire.vehicle_type ?? "";
     car.speed_mps = wire.speed_mps ?? null;

@@ -13,17 +13,27 @@ export const TYPES = {
 const STALE = "#93a1ae";
 const HOLLOW = "#122130";
 const INK = "#0a141d";
+/** Rings and discs around cars that work for somebody (jobs.js): the shape tells it without the colour. */
+export const RING = "#ff7ac0";
+export const DISC = "#57d9a3";
 /** Half the side of a sprite, in CSS pixels at scale 1. */
 export const HALF = 16;
 
 export const typeOf = (type) => TYPES[type] ?? TYPES[""];
 
+/** Directions that a crowd's cars are drawn in beforehand: 5 degrees apart. */
+export const TURNS = 72;
+/** A glyph smaller than this has no glow: it would be all that is seen of a crowd. */
+const GLOW_FROM = 0.6;
+const SPRITES_KEPT = 4_000;
+
 const sprites = new Map();
 
 /** A canvas with the vehicle pointing north, `look` "live", "hollow" or "grey" (both: it may not be there any more);
- *  `directed` is false where the heading is not known. */
-export function sprite(type, look, directed, scale) {
-  const key = `${type}|${look}|${directed}|${scale}`;
+ *  `directed` is false where the heading is not known; `job` is "", "pickup" or "trip"; `turn` (of TURNS) is how far it
+ *  is turned already. */
+export function sprite(type, look, directed, scale, job = "", turn = 0) {
+  const key = `${type}|${look}|${directed}|${scale}|${job}|${turn}`;
   let canvas = sprites.get(key);
   if (!canvas) {
     canvas = document.createElement("canvas");
@@ -31,14 +41,32 @@ export function sprite(type, look, directed, scale) {
     const context = canvas.getContext("2d");
     context.scale(scale, scale);
     context.translate(HALF, HALF);
-    draw(context, type in TYPES ? type : "", look, directed);
-    if (sprites.size > 400) sprites.clear();
+    if (turn) context.rotate((2 * Math.PI * turn) / TURNS);
+    if (job) drawJob(context, job, look);
+    draw(context, type in TYPES ? type : "", look, directed, scale >= GLOW_FROM);
+    if (sprites.size > SPRITES_KEPT) sprites.clear();
     sprites.set(key, canvas);
   }
   return canvas;
 }
 
-function draw(context, type, look, directed) {
+function drawJob(context, job, look) {
+  const grey = look !== "live";
+  context.beginPath();
+  context.arc(0, 0, 12.4, 0, 7);
+  if (job === "trip") {
+    context.fillStyle = grey ? "rgb(147 161 174 / 0.35)" : DISC;
+    context.fill();
+  } else {
+    context.fillStyle = "rgb(10 20 29 / 0.75)";
+    context.fill();
+    context.lineWidth = 2.8;
+    context.strokeStyle = grey ? STALE : RING;
+    context.stroke();
+  }
+}
+
+function draw(context, type, look, directed, glows) {
   const color = look === "grey" ? STALE : TYPES[type].color;
   const body = new Path2D();
   const details = [];
@@ -84,8 +112,11 @@ function draw(context, type, look, directed) {
     context.fill(body);
     return;
   }
-  context.shadowColor = color;
-  context.shadowBlur = 7 * context.getTransform().a;
+  if (glows) {
+    const { a, b } = context.getTransform();
+    context.shadowColor = color;
+    context.shadowBlur = 7 * Math.hypot(a, b);
+  }
   context.strokeStyle = INK;
   context.lineWidth = 2.4;
   context.stroke(body);

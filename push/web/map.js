@@ -3,10 +3,13 @@
 import { addBaseMap } from "./basemap.js";
 import { CarsLayer } from "./cars.js";
 import { Cells } from "./cells.js";
+import { CityPanel } from "./city-panel.js";
+import { City } from "./city.js";
 import { EventClock } from "./clock.js";
 import { Connection } from "./connection.js";
 import { Fleet, latLonOf } from "./fleet.js";
 import { Panel } from "./panel.js";
+import { Stage } from "./stage.js";
 import { Subscriptions } from "./subscriptions.js";
 import { Tokens } from "./tokens.js";
 import { createMap, free, narrow, readConfig, reducedMotion } from "./view.js";
@@ -15,6 +18,8 @@ const PANEL_EVERY_MS = 250;
 /** Someone who asked for less motion gets a still picture this often, and no gliding. */
 const STILL_EVERY_MS = 500;
 const DELAYS_KEPT = 200;
+/** Width of the rider's phone with its margin (city.css). */
+const PHONE_PX = 240;
 const $ = (id) => document.getElementById(id);
 
 const config = await readConfig();
@@ -25,13 +30,31 @@ reducedMotion.addEventListener("change", () => (fleet.still = reducedMotion.matc
 
 let staleAfterMs = 30_000;
 let goneAfterMs = 120_000;
-let limits = { max_radius_m: config.radius_m, max_cars: 500 };
+let limits = { max_radius_m: config.radius_m, max_cars: 500, max_subscriptions: 8 };
 const delays = [];
 
 const scene = {
   fleet,
   rider: { ...config.center, radius_m: config.radius_m },
   selected: null,
+  /** Set where there is a stage. */
+  city: null,
+  /** Where a rider stands and looks around; nobody does while the whole city is in view. */
+  get circle() {
+    return scene.city?.on ? null : scene.rider;
+  },
+  get followed() {
+    return scene.city?.on ? (scene.city.phone.trip?.driver_id ?? null) : null;
+  },
+  get requests() {
+    return scene.city?.requests ?? [];
+  },
+  jobOf: (car) => scene.city?.jobOf(car) ?? "",
+  drew: (fixTimes) => {
+    if (!scene.city?.on || clock.rate <= 0) return;
+    const nowMs = clock.now(performance.now());
+    scene.city.drew(fixTimes.map((ms) => (nowMs - ms) / clock.rate + connection.transitMs));
+  },
   get limit() {
     return limits.max_cars;
   },
@@ -63,7 +86,7 @@ if (matchMedia("(pointer: coarse)").matches) $("hint").textContent = "Tap anywhe
 fitCircle(false);
 const cars = new CarsLayer(scene).addTo(map);
 const cells = new Cells(map);
-addBaseMap(map, config.base_map).catch(() => {});
+const ground = addBaseMap(map, config.base_map).catch(() => null);
 
 const here = L.marker([scene.rider.lat, scene.rider.lon], {
   icon: L.divIcon({ className: "here", iconSize: [22, 22] }),
@@ -81,12 +104,14 @@ function stand(lat, lon) {
 }
 
 function watch() {
+  if (scene.city?.on) return scene.city.watch();
   const { lat, lon, radius_m } = scene.rider;
   subscriptions.watch("near", { lat, lon, radius_m, limit: limits.max_cars });
   if ($("show-cells").checked) cells.show(scene.rider);
 }
 
 function watchView() {
+  if (scene.city?.on) return scene.city.watch();
   if (!$("show-view").checked) return subscriptions.stop("view");
   const center = map.getCenter();
   const corner = map.getBounds().getNorthEast();
@@ -102,7 +127,7 @@ function choose(car) {
 map.on("click", ({ containerPoint, latlng }) => {
   const car = cars.at(containerPoint);
   if (car) choose(car);
-  else stand(latlng.lat, latlng.lng);
+  else if (!scene.city?.on) stand(latlng.lat, latlng.lng);
 });
 here.on("drag", () => stand(here.getLatLng().lat, here.getLatLng().lng));
 map.on("moveend", watchView);
@@ -110,7 +135,7 @@ map.on("moveend", watchView);
 map.getContainer().addEventListener("pointerdown", () => map.getContainer().classList.remove("keys"));
 addEventListener("keydown", () => map.getContainer().classList.add("keys"));
 map.getContainer().addEventListener("keydown", (event) => {
-  if (event.key === "Enter" && event.target === map.getContainer()) {
+  if (event.key === "Enter" && !scene.city?.on && event.target === map.getContainer()) {
     const { lat, lng } = map.getCenter();
     stand(lat, lng);
   }
@@ -145,6 +170,66 @@ map.on("mouseout", () => {
   pointer = null;
   showTip();
 });
+
+// ---- the city at work, while there is a stage ------------------------------------------------------------------
+
+/** What the visitor wants to see, once there is a choice. */
+let wanted = "city";
+
+function fitCity(animate) {
+  const { paddingTopLeft, paddingBottomRight: [right, bottom] } = free();
+  // The phone comes and goes with the trips; its place is left free also while there is none.
+  const aside = matchMedia("(max-width: 760px), (max-height: 620px)").matches ? 0 : PHONE_PX;
+  map.fitBounds(scene.city.bounds ?? map.getBounds(), { paddingTopLeft, paddingBottomRight: [right + aside, bottom], animate });
+}
+
+/** Between the whole city and the circle around a rider. */
+function show(mode) {
+  const { city } = scene;
+  if ((mode === "city") === city.on) return;
+  document.body.dataset.mode = mode;
+  for (const each of ["city", "near"]) $(`mode-${each}`).setAttribute("aria-pressed", String(each === mode));
+  choose(null);
+  if (mode === "city") {
+    for (const role of ["near", "view"]) subscriptions.stop(role);
+    cells.hide();
+    here.remove();
+    city.enter();
+    fitCity(false);
+  } else {
+    city.leave();
+    here.addTo(map);
+    fitCircle(false);
+    watch();
+    watchView();
+  }
+}
+
+async function followStage(url) {
+  const city = (scene.city = new City(map, fleet, subscriptions, () => limits));
+  const known = await ground;
+  if (known) city.knowGround(known);
+  const cityPanel = new CityPanel();
+  const stage = new Stage(url);
+  stage.addEventListener("scene", () => {
+    city.hear(stage.scene);
+    $("modes").hidden = false;
+    show(wanted);
+    if (city.on) cityPanel.render(city, cars.drawn.length);
+  });
+  stage.addEventListener("gone", () => {
+    show("near");
+    $("modes").hidden = true;
+  });
+  for (const mode of ["city", "near"]) $(`mode-${mode}`).addEventListener("click", () => show((wanted = mode)));
+  $("show-heat").addEventListener("change", () => (city.showHeat = $("show-heat").checked));
+  $("whole-city").addEventListener("click", () => fitCity(!reducedMotion.matches));
+  $("phone-find").addEventListener("click", () => {
+    const car = fleet.cars.get(city.phone.trip?.driver_id);
+    if (car) map.setView([car.lat, car.lon], Math.max(15, map.getZoom()), { animate: !reducedMotion.matches });
+  });
+}
+if (config.stage_url) followStage(config.stage_url);
 
 // ---- what the server says ------------------------------------------------------------------------------------
 
@@ -191,7 +276,7 @@ $("token-form").addEventListener("submit", (event) => {
 
 // ---- time ----------------------------------------------------------------------------------------------------
 
-const figures = { rate: 0, delayMs: null, clockRate: 1, eventMs: 0, frames: 0 };
+const figures = { rate: 0, delayMs: null, clockRate: 1, eventMs: 0, frames: 0, painted: 0 };
 const receipts = [];
 
 function measure(now) {
@@ -213,15 +298,18 @@ setInterval(() => {
   if (connection.state.name === "reconnecting") panel.state(connection.state, now);
   panel.render(now, figures);
   showTip();
+  scene.city?.tick(now);
   if ($("show-cells").checked) cells.shade(fleet.cars.values(), now);
 }, PANEL_EVERY_MS);
 
 let drawnAt = 0;
 function frame(now) {
-  if (!fleet.still || now - drawnAt >= STILL_EVERY_MS) {
+  figures.frames++;
+  if (now - drawnAt >= (fleet.still ? STILL_EVERY_MS : (scene.city?.paintEveryMs ?? 0))) {
     drawnAt = now;
-    figures.frames++;
+    figures.painted++;
     cars.frame(now);
+    scene.city?.frame(now);
   }
   requestAnimationFrame(frame);
 }
@@ -241,12 +329,16 @@ window.ridestream = Object.freeze({
   get figures() {
     return { ...figures, gaps: subscriptions.gaps, cells: cells.count };
   },
+  get city() {
+    const { city } = scene;
+    return city?.on ? { ...city.figures, phone: city.phone.trip, trips: city.trips.size, requests: city.requests.length } : null;
+  },
   get cars() {
     const now = performance.now();
-    return cars.drawn.map(({ car, x, y, stale }) => {
+    return cars.drawn.map(({ car, x, y, stale, job }) => {
       const [lat, lon] = latLonOf(...fleet.drawnAt(car, now));
       return {
-        driver_id: car.driver_id, x, y, lat, lon, stale, fix_time_ms: car.fix_time_ms, type: car.type,
+        driver_id: car.driver_id, x, y, lat, lon, stale, job, fix_time_ms: car.fix_time_ms, type: car.type,
         fix: { lat: car.lat, lon: car.lon }, near: fleet.holds("near", car.driver_id), left: car.leftAt !== null,
       };
     });

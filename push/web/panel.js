@@ -2,6 +2,7 @@
 
 import { distanceM } from "./fleet.js";
 import { HALF, TYPES, sprite, typeOf } from "./glyphs.js";
+import { JOBS } from "./jobs.js";
 import * as words from "./words.js";
 
 const NEAREST = 5;
@@ -73,6 +74,8 @@ export class Panel {
   /** `figures`: {rate, delayMs, clockRate, eventMs}. */
   render(now, figures) {
     const { fleet, rider, isStale, ageOf } = this.#scene;
+    this.#renderCard(ageOf, isStale);
+    if (this.#scene.city?.on) return;
     const near = [];
     let stale = 0;
     for (const car of fleet.cars.values()) {
@@ -97,7 +100,6 @@ export class Panel {
       const at = new Date(figures.eventMs).toISOString().slice(0, 19).replace("T", " ");
       write($("clock"), `${at} UTC${figures.clockRate ? ` ×${Math.round(figures.clockRate)}` : " (held)"}`);
     }
-    this.#renderCard(ageOf, isStale);
   }
 
   #renderRow(row, entry, ageOf, isStale) {
@@ -135,6 +137,7 @@ export class Panel {
     write($("card-distance"), words.distance(distanceM(rider.lat, rider.lon, car.lat, car.lon)));
     write($("card-accuracy"), car.accuracy_m === null ? "not sent" : `± ${Math.round(car.accuracy_m)} m`);
     write($("card-cell"), car.cell);
+    write($("card-job"), JOBS[this.#scene.jobOf(car)]?.name ?? "Free");
     paint($("card-glyph"), car.type, stale || gone, car.heading !== null);
   }
 }

@@ -13,6 +13,8 @@ import { createMap, free, narrow, readConfig, reducedMotion } from "./view.js";
 
 const SHEET_EVERY_MS = 200;
 const STILL_EVERY_MS = 500;
+/** In a frame it is one picture among many, a few centimetres wide, and leaves time to the others. */
+const FRAMED_EVERY_MS = 60;
 const SUB = "trip";
 /** A trip the server does not know (its Redis may be filling again) is asked for again after this. */
 const ASK_AGAIN_MS = 5_000;
@@ -152,7 +154,9 @@ function finish(end) {
   stops.show(null);
   if (end === OVER) link.discard();
   connection.leave();
-  // A new map: a zoom of the old one that is on its way would arrive at the trip after all.
+  // A new map: a zoom of the old one that is on its way would arrive at the trip after all. (Leaflet ends it on a timer,
+  // also of a map that is gone, and stumbles; so it is told that there is none.)
+  map._animatingZoom = false;
   map.remove();
   map = createMap({ keyboard: false });
   neutral();
@@ -190,7 +194,7 @@ document.addEventListener("visibilitychange", tick);
 let drawnAt = 0;
 function frame(now) {
   if (finished) return;
-  if (!fleet.still || now - drawnAt >= STILL_EVERY_MS) {
+  if (now - drawnAt >= (fleet.still ? STILL_EVERY_MS : self === top ? 0 : FRAMED_EVERY_MS)) {
     drawnAt = now;
     route.frame(now);
     carLayer.frame(now);
