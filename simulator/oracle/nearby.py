@@ -93,7 +93,7 @@ class NearbyOracle:
         note, promises, fix_time_ms = self._findings.note, self._promises, car.fix_time_ms
         number = self._truth.number.get(car.driver_id)
         if number is None:
-            if promises.alone:
+            if promises.alone and fix_time_ms >= promises.start_ms:
                 why = "nobody of this fleet has this id"
                 note(Kind.GHOST, at_ms, seat.rider, car.driver_id, why=why, fix_time_ms=fix_time_ms)
             return

@@ -116,6 +116,8 @@ def test_a_fix_that_was_never_sent_is_a_ghost_unless_it_may_be_of_a_run_before_t
 def test_a_driver_whom_nobody_knows_is_a_ghost_only_where_nobody_else_uses_the_system() -> None:
     for alone, ghosts in ((False, 0), (True, 1)):
         street = Street(promises=Promises(start_ms=START_MS, alone=alone))
+        street.tell(Fix(driver_id="x-1", fix_time_ms=START_MS - 500, lat=40.75, lon=-73.98), 1)
+        assert not street.findings.counts, "left over from a run before"
         street.tell(Fix(driver_id="x-1", fix_time_ms=START_MS + 500, lat=40.75, lon=-73.98), 1)
         assert street.findings.counts[Kind.GHOST] == ghosts
 
