@@ -23,8 +23,6 @@ STANDS_MPS = 1.0
 TURNS_ABOVE_MPS = 2.0
 #: Faster than any car here drives: a position that was far off.
 NO_CAR_MPS = 40.0
-#: What a city street sees. Faster legs are of motorways, which a network of streets does not have.
-STREET_MPS = 14.0
 #: A vehicle that is silent for longer than this many intervals begins anew.
 BROKEN_AFTER = 1.5
 #: Percentiles that describe a distribution.
@@ -56,6 +54,7 @@ class Figures(msgspec.Struct):
     stop_share: float
     stops_per_driven_km: float
     mean_moving_mps: float
+    change_sigma_mps: float
     straight_share: float
     turned_share: float
     moving_mps_percentiles: dict[str, float]
@@ -139,6 +138,7 @@ def figures_of(name: str, seen: Motion) -> Figures:
         stop_share=_rounded(np.mean(speed < STANDS_MPS), 3),
         stops_per_driven_km=_rounded(len(stop) / driven_km, 2),
         mean_moving_mps=_rounded(moving.mean(), 2),
+        change_sigma_mps=_rounded(np.std(seen.change_mps), 2),
         straight_share=_rounded(np.mean(turn < 15.0), 3),
         turned_share=_rounded(np.mean(turn > 60.0), 3),
         moving_mps_percentiles=_percentiles(moving),
