@@ -1,0 +1,164 @@
+"""Every lie is caught, by the verdict that names it: a perfect server with one promise broken, each."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import Literal
+
+import pytest
+
+from simulator.fixes import Fix
+from simulator.oracle.findings import Kind
+from simulator.oracle.seat import Seat
+from simulator.phones import Sending
+from tests.simulator.perfect_server import START_MS, PerfectServer, Town
+
+#: So many towns, with eight cars and three riders each; a lie is told in some of them.
+TOWNS = 6
+
+
+class NothingLeavesByAge(PerfectServer):
+    def gone_after_ms(self) -> float:
+        return float("inf")
+
+
+class LeavesAreDropped(PerfectServer):
+    def leaves(self, driver_ids: list[str]) -> list[str]:
+        return []
+
+
+class TheLastToArriveCounts(PerfectServer):
+    def newest(self, fixes: list[Fix]) -> Fix:
+        return fixes[-1]
+
+
+class FrozenAtTheFirstFix(PerfectServer):
+    def newest(self, fixes: list[Fix]) -> Fix:
+        return fixes[0]
+
+
+class CoversWholeCells(PerfectServer):
+    """Shows all cars of the cells that the circle touches: up to 350 m too many."""
+
+    def radius_m(self, seat: Seat) -> float:
+        return seat.radius_m + 200
+
+
+class CoversTooFewCells(PerfectServer):
+    def radius_m(self, seat: Seat) -> float:
+        return seat.radius_m * 0.5
+
+
+class AlwaysLive(PerfectServer):
+    def freshness(self, age_ms: int) -> Literal["live", "stale"]:
+        return "live"
+
+
+class StaleTooSoon(PerfectServer):
+    def freshness(self, age_ms: int) -> Literal["live", "stale"]:
+        return "stale" if age_ms >= 1_000 else "live"
+
+
+class TimeIsWhatPhonesSay(PerfectServer):
+    """Its clock is that of the newest fix: when phones fall silent, nothing grows old."""
+
+    def clock(self, number: int, now_ms: int) -> int:
+        return max((fix.fix_time_ms for fixes in self.known[number].values() for fix in fixes), default=now_ms)
+
+
+class ShowsTheFarthest(PerfectServer):
+    def rank(self, distance_m: float) -> float:
+        return -distance_m
+
+
+class HidesOneOfThree(PerfectServer):
+    def chosen(self, found: list[tuple[float, str, Fix]]) -> list[tuple[float, str, Fix]]:
+        return [each for each in found if each[1] not in ("d-0", "d-3", "d-6")]
+
+
+class BelievesImpossibleJumps(PerfectServer):
+    def lets_in(self, sending: Sending) -> bool:
+        return sending.expect in ("shown", "kept")
+
+
+class LetsMockedFixesIn(PerfectServer):
+    def lets_in(self, sending: Sending) -> bool:
+        return sending.expect != "kept"
+
+    def radius_m(self, seat: Seat) -> float:
+        return 5_000.0
+
+
+class StampsFixesOnArrival(PerfectServer):
+    def reads(self, fix: Fix) -> Fix:
+        return Fix(driver_id=fix.driver_id, fix_time_ms=fix.fix_time_ms + 77, lat=fix.lat, lon=fix.lon)
+
+
+class RoundsToCells(PerfectServer):
+    def reads(self, fix: Fix) -> Fix:
+        return Fix(driver_id=fix.driver_id, fix_time_ms=fix.fix_time_ms, lat=round(fix.lat, 3), lon=round(fix.lon, 3))
+
+
+class MixesUpTwoCars(PerfectServer):
+    def reads(self, fix: Fix) -> Fix:
+        name = {"d-1": "d-2", "d-2": "d-1"}.get(fix.driver_id, fix.driver_id)
+        return Fix(driver_id=name, fix_time_ms=fix.fix_time_ms, lat=fix.lat, lon=fix.lon)
+
+
+class InventsACar(PerfectServer):
+    def reads(self, fix: Fix) -> Fix:
+        return Fix(driver_id="nobody", fix_time_ms=fix.fix_time_ms, lat=fix.lat, lon=fix.lon)
+
+    def around(self, number: int, seat: Seat, server_ms: int, now_ms: int) -> dict[str, object]:  # type: ignore[override]
+        self.blur[number, "nobody"] = 0.0
+        return super().around(number, seat, server_ms, now_ms)  # type: ignore[return-value]
+
+
+@pytest.mark.parametrize(
+    ("mutant", "verdict"),
+    [
+        (NothingLeavesByAge, Kind.GHOST),
+        (LeavesAreDropped, Kind.GHOST),
+        (TheLastToArriveCounts, Kind.BACKWARDS),
+        (FrozenAtTheFirstFix, Kind.POSITION_ERROR),
+        (FrozenAtTheFirstFix, Kind.GHOST),
+        (CoversWholeCells, Kind.GHOST),
+        (CoversTooFewCells, Kind.MISSING),
+        (AlwaysLive, Kind.STALE_AS_LIVE),
+        (StaleTooSoon, Kind.WIRE),
+        (TimeIsWhatPhonesSay, Kind.STALE_AS_LIVE),
+        (ShowsTheFarthest, Kind.MISSING),
+        (HidesOneOfThree, Kind.MISSING),
+        (BelievesImpossibleJumps, Kind.MISSING),
+        (LetsMockedFixesIn, Kind.GHOST),
+        (StampsFixesOnArrival, Kind.GHOST),
+        (RoundsToCells, Kind.POSITION_ERROR),
+        (MixesUpTwoCars, Kind.GHOST),
+        (InventsACar, Kind.GHOST),
+    ],
+)
+def test_a_server_that_breaks_one_promise_is_accused_of_that(mutant: type[PerfectServer], verdict: Kind) -> None:
+    found: Counter[Kind] = Counter()
+    for seed in range(TOWNS):
+        found += mutant(Town(seed)).play().counts
+        if found[verdict]:
+            return
+    pytest.fail(f"accused of {dict(found)} only")
+
+
+def test_the_same_cars_and_a_perfect_server_are_accused_of_nothing() -> None:
+    for seed in range(TOWNS):
+        server = PerfectServer(Town(seed))
+        assert not server.play().counts, [each.words(START_MS) for each in server.findings.first.values()]
+        assert server.oracle.shown
+        assert server.oracle.screens_judged
+
+
+def test_a_lie_says_where_and_when_it_was_told() -> None:
+    findings = LeavesAreDropped(Town(0, drivers=12)).play()
+    first = findings.first[Kind.GHOST]
+    assert first.who.startswith("map-")
+    assert first.driver_id.startswith("d-")
+    assert first.at_ms > START_MS
+    assert {"why", "age_ms", "fix_time_ms"} <= first.evidence.keys()
+    assert f"about {first.driver_id}" in first.words(START_MS)

@@ -1,0 +1,112 @@
+"""Every ping is accounted for, and a run passes when it stays within its scenario's bounds."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from simulator.fixes import Fix
+from simulator.oracle.findings import Findings, Kind
+from simulator.oracle.pings import PingOracle
+from simulator.oracle.promises import Figures, judge
+from simulator.phones import Sending
+from simulator.scenario import Bounds
+
+
+def sending(expect: str = "shown", driver: int = 0, fix_time_ms: int = 1_000) -> Sending:
+    fix = Fix(driver_id=f"d-{driver}", fix_time_ms=fix_time_ms, lat=40.75, lon=-73.98)
+    return Sending(fix_time_ms, driver, fix, True, expect)
+
+
+def reason_of(expect: str) -> str | None:
+    return None if expect in ("shown", "kept") else expect
+
+
+pings = st.lists(
+    st.tuples(st.sampled_from(("shown", "kept", "mock_location", "future_fix")), st.integers(0, 1), st.integers(0, 2)),
+    max_size=30,
+)
+
+
+@given(posted=pings, order=st.randoms())
+@settings(max_examples=50)
+def test_pings_that_get_the_verdicts_they_should_are_accounted_for_in_any_order(
+    posted: list[tuple[str, int, int]], order: object
+) -> None:
+    findings = Findings()
+    oracle = PingOracle(findings)
+    for ping in posted:
+        oracle.posted(sending(*ping), 1_000)
+    answers = list(posted)
+    order.shuffle(answers)  # type: ignore[attr-defined]
+    for expect, driver, fix_time_ms in answers:
+        oracle.judged(f"d-{driver}", fix_time_ms, reason_of(expect), 2_000)
+    oracle.end(3_000)
+    assert not findings.counts
+    assert oracle.open == 0
+    assert oracle.sent == oracle.accepted + oracle.rejected.total()
+    assert oracle.rejected == Counter(reason for expect, _, _ in posted if (reason := reason_of(expect)) is not None)
+
+
+@given(posted=pings.filter(len), lost=st.integers(0, 29))
+@settings(max_examples=50)
+def test_a_ping_without_a_verdict_is_found_at_the_end(posted: list[tuple[str, int, int]], lost: int) -> None:
+    findings = Findings()
+    oracle = PingOracle(findings)
+    for ping in posted:
+        oracle.posted(sending(*ping), 1_000)
+    for number, (expect, driver, fix_time_ms) in enumerate(posted):
+        if number != lost % len(posted):
+            oracle.judged(f"d-{driver}", fix_time_ms, reason_of(expect), 2_000)
+    assert oracle.open == 1
+    oracle.end(3_000)
+    assert findings.counts == {Kind.PING_UNACCOUNTED: 1}
+    assert findings.first[Kind.PING_UNACCOUNTED].evidence["waited_ms"] == 2_000
+
+
+def test_a_ping_with_another_verdict_than_it_should_have_is_found() -> None:
+    for expect, reason in (("shown", "too_old"), ("mock_location", None), ("mock_location", "future_fix")):
+        findings = Findings()
+        oracle = PingOracle(findings)
+        oracle.posted(sending(expect), 1_000)
+        oracle.judged("d-0", 1_000, reason, 1_050)
+        assert findings.counts == {Kind.PING_UNACCOUNTED: 1}
+        assert findings.first[Kind.PING_UNACCOUNTED].evidence["verdict"] == (reason or "accepted")
+
+
+def test_a_second_verdict_on_one_ping_is_found() -> None:
+    findings = Findings()
+    oracle = PingOracle(findings)
+    oracle.posted(sending(), 1_000)
+    for _ in range(2):
+        oracle.judged("d-0", 1_000, None, 1_050)
+    assert findings.counts == {Kind.PING_UNACCOUNTED: 1}
+    assert oracle.accepted == 1
+
+
+def test_every_kind_has_a_verdict_and_a_bound() -> None:
+    verdicts = judge(Bounds(), Findings(), Figures())
+    assert [each.name for each in verdicts] == [kind.value for kind in Kind]
+    assert all(each.ok and each.bound == 0 for each in verdicts)
+
+
+def test_a_bound_that_is_broken_names_the_first_case() -> None:
+    findings = Findings()
+    for number in range(3):
+        findings.note(Kind.GHOST, 61_500, "map-7", f"d-{number}", why="must be gone", age_ms=124_000)
+    broken = [each for each in judge(Bounds(ghost=2), findings, Figures()) if not each.ok]
+    assert [each.words(start_ms=1_500) for each in broken] == [
+        "BROKEN ghost: 3, at most 2; ghost at 60.0 s, map-7 about d-0: why must be gone, age_ms 124000"
+    ]
+    assert all(each.ok for each in judge(Bounds(ghost=3), findings, Figures()))
+
+
+def test_a_run_in_which_nothing_could_be_judged_does_not_pass() -> None:
+    unseen = {each.name for each in judge(Bounds(), Findings(), Figures(screens_judged=0)) if not each.ok}
+    assert unseen == {"latency_p99_ms", "position_error_p99_m", "screens_judged"}
+    seen = Figures(screens_judged=1, latency_p99_ms=80.0, position_error_p99_m=25.0)
+    assert all(each.ok for each in judge(Bounds(latency_p99_ms=80), Findings(), seen))
+    slow = [each.name for each in judge(Bounds(latency_p99_ms=79.9), Findings(), seen) if not each.ok]
+    assert slow == ["latency_p99_ms"]
