@@ -17,7 +17,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Container, Iterable, Sequence
 from dataclasses import dataclass
-from enum import IntEnum
 from functools import partial
 from heapq import heappop, heappush
 from itertools import count
@@ -100,14 +99,6 @@ class _Call:
     ranked: list[int]
 
 
-class _Turn(IntEnum):
-    """What comes first of the things of one moment, so that it does not matter when they were planned."""
-
-    SAY = 0
-    MATCH = 1
-    LOOK = 2
-
-
 class Requests(Protocol):
     """simulator/demand.py, in scenario time."""
 
@@ -134,13 +125,15 @@ class Dispatch:
         run: str,
         start_ms: int,
         patience_ms: int,
+        boarding_ms: tuple[int, int] = BOARDING_MS,
     ) -> None:
         """`places` are (lat, lon) of the nodes. `run` begins every trip id, so that two runs against one system make
-        different trips."""
+        different trips. `boarding_ms` is how long riders take to get in, at least and at most."""
+        self._boarding_ms = boarding_ms
         self._errands, self._drivers, self._supply = errands, drivers, supply
         self._requests, self._places, self._random = requests, places, random
         self._run, self._start_ms, self._patience_ms = run, start_ms, patience_ms
-        self._due: list[tuple[int, _Turn, int, int, Callable[[], None]]] = []
+        self._due: list[tuple[int, int, Callable[[], None]]] = []
         self._order = count()
         self._calls: dict[int, _Call] = {}
         #: Of each driver that has a job or is held for one: the ride, once there is one.
@@ -195,12 +188,12 @@ class Dispatch:
 
     def _take(self, request: Request) -> None:
         at_ms = self._start_ms + request.at_ms
-        boarding_ms = self._random.randint(*BOARDING_MS)
+        boarding_ms = self._random.randint(*self._boarding_ms)
         place = Place(*self._places[request.origin_node])
         self.requested += 1
         call = _Call(request, at_ms, place, boarding_ms, [])
         self._calls[request.number] = call
-        self._at(at_ms, _Turn.LOOK, request.number, lambda: self._look(call))
+        self._at(at_ms, lambda: self._look(call))
 
     def _look(self, call: _Call) -> None:
         """Hold the nearest driver, and ask whether riders are shown it."""
@@ -210,11 +203,11 @@ class Dispatch:
             return
         call.ranked = self._supply.near(call.place, self._now_ms, self._busy)
         if not call.ranked:
-            self._at(self._now_ms + TRY_AGAIN_MS, _Turn.LOOK, call.request.number, lambda: self._look(call))
+            self._at(self._now_ms + TRY_AGAIN_MS, lambda: self._look(call))
             return
         self._busy[call.ranked[0]] = None
         self._errands.ask(call.request.number, call.place, NEARBY_M)
-        self._at(self._now_ms + CONFIRM_MS, _Turn.MATCH, call.request.number, lambda: self._match(call))
+        self._at(self._now_ms + CONFIRM_MS, lambda: self._match(call))
 
     def _match(self, call: _Call) -> None:
         held, *others = call.ranked
@@ -258,7 +251,7 @@ class Dispatch:
 
     def _plan(self, ride: Ride, steps: Iterable[Step]) -> None:
         for step in steps:
-            self._at(step.at_ms, _Turn.SAY, ride.number, partial(self._say, ride, step.state))
+            self._at(step.at_ms, partial(self._say, ride, step.state))
 
     def _say(self, ride: Ride, state: str) -> None:
         if not ride.say(state):
@@ -271,5 +264,6 @@ class Dispatch:
             del self._busy[ride.driver]
             self.done += state == COMPLETE
 
-    def _at(self, at_ms: int, turn: _Turn, number: int, do: Callable[[], None]) -> None:
-        heappush(self._due, (at_ms, turn, number, next(self._order), do))
+    def _at(self, at_ms: int, do: Callable[[], None]) -> None:
+        """What frees or takes a driver is planned a second ahead or more, so ties do not depend on how time is cut."""
+        heappush(self._due, (at_ms, next(self._order), do))

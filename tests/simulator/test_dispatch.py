@@ -287,3 +287,22 @@ def test_a_rehearsal_decides_as_a_run_does(late_ms: int) -> None:
         play(here, 60_000)
         runs.append((line.sent, here.unconfirmed))
     assert runs[0] == runs[1]
+
+
+@given(seed=st.integers(0, 10**6))
+@settings(max_examples=60, deadline=None)
+def test_of_things_that_fall_on_one_moment_it_does_not_matter_when_they_were_planned(seed: int) -> None:
+    """Where positions do not change under the question, dispatch need not even be asked at every moment that is due."""
+
+    def told(least_ms: int, most_ms: int) -> list[tuple[int, tuple[Stop, ...], int]]:
+        random, steps = Random(seed), Random(seed)
+        line = Line([random.randrange(30) for _ in range(4)])
+        calls = Calls(*((random.randrange(10, 20) * 1_000, *random.sample(range(30), 2)) for _ in range(12)))
+        here = dispatch(line, NoErrands(), calls)
+        now_ms = START_MS
+        while now_ms < START_MS + 80_000:
+            now_ms += steps.randint(least_ms, most_ms)
+            here.tick(now_ms)
+        return [sent for sent in line.sent if sent[2] < START_MS + 80_000]
+
+    assert told(200, 1_000) == told(100, 100)
