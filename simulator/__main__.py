@@ -14,17 +14,39 @@ from random import Random
 import uvloop
 
 from infra.settings import SettingsError, load
+from simulator.cast import Wires as ScenarioWires
 from simulator.clocks import NoIngest, WrongClock
 from simulator.fleet import PHASE_MS, Fleet
 from simulator.options import parser
+from simulator.recorded_requests import RequestsError
 from simulator.replay import Plan, replay, setting
 from simulator.report import FAILED, INTERRUPTED, OK, USAGE
+from simulator.results.plots import PlotsMissing
+from simulator.riders import RiderGone
 from simulator.roads import RoadNetwork, RoadsError, load_manhattan, load_network, open_table
 from simulator.run import Manner, Wires
+from simulator.scenario import ScenarioError
+from simulator.scenario_command import listed, perform, scenario_of
+from simulator.scenario_command import rehearse as rehearse_scenario
 from simulator.settings import SimulatorSettings
 from simulator.simulate import rehearse, simulate
-from simulator.tokens import fleet_bearer, local_key, rider_bearer
+from simulator.stage import StageError
+from simulator.tokens import dispatch_bearer, fleet_bearer, local_key, reader_bearer, rider_bearer
 from simulator.trace import ALIASES, Recording, TraceError, read_trace, time_ms
+
+#: What is wrong with what was asked for, or with where it was asked: one line, and nothing was sent.
+REFUSALS = (
+    NoIngest,
+    WrongClock,
+    RoadsError,
+    TraceError,
+    SettingsError,
+    ScenarioError,
+    RequestsError,
+    StageError,
+    PlotsMissing,
+    RiderGone,
+)
 
 
 class BadUsage(Exception):
@@ -35,8 +57,13 @@ def main(argv: list[str] | None = None) -> int:
     """Parse, run, and return the exit code."""
     options = parser().parse_args(argv)
     try:
-        return _simulate(options) if options.verb == "simulate" else _replay(options)
-    except (BadUsage, NoIngest, WrongClock, RoadsError, TraceError, SettingsError) as error:
+        if options.verb == "replay":
+            return _replay(options)
+        if options.list:
+            print(listed())
+            return OK
+        return _play(options) if options.scenario else _simulate(options)
+    except (*REFUSALS, BadUsage) as error:
         print(f"ridestream {options.verb}: {error}", file=sys.stderr)
         return USAGE
     except OSError as error:
@@ -46,24 +73,63 @@ def main(argv: list[str] | None = None) -> int:
         return INTERRUPTED
 
 
+def _play(options: argparse.Namespace) -> int:
+    if options.interval_s is not None:
+        raise BadUsage("--interval-s: the scenario says it (fleet.interval_s)")
+    if options.token:
+        raise BadUsage("--token: a scenario needs tokens of many kinds, and mints them with RIDESTREAM_JWT_KEY")
+    scenario = scenario_of(options)
+    if options.dry_run and not (options.record and options.start and scenario.duration_s):
+        raise BadUsage("--dry-run needs --record, --start, and a duration (--duration-s)")
+    with _recording(options.record) as recording:
+        if options.dry_run:
+            assert recording is not None
+            rehearse_scenario(scenario, _time(options.start), recording)
+            return OK
+        return perform(scenario, options, _scenario_wires(options), recording)
+
+
+def _scenario_wires(options: argparse.Namespace) -> ScenarioWires:
+    settings = load(SimulatorSettings)
+    key, algorithm = settings.jwt_key or local_key(), settings.jwt_algorithm
+    try:
+        fleet, dispatch = fleet_bearer("", key, algorithm), dispatch_bearer(key, algorithm)
+        reader = reader_bearer(key, algorithm)
+    except ValueError as error:
+        raise BadUsage(str(error)) from None
+    reads_url = (options.reads_url or settings.reads_at()).rstrip("/")
+    return ScenarioWires(
+        (options.url or settings.posts_to()).rstrip("/"),
+        options.stream_url or settings.watches_at(),
+        reads_url,
+        settings.measured_at(),
+        fleet,
+        dispatch,
+        reader,
+        lambda rider_id: rider_bearer("", key, algorithm, rider_id)(),
+    )
+
+
 def _simulate(options: argparse.Namespace) -> int:
+    if options.report or options.no_report or options.stage_port or options.reads_url:
+        raise BadUsage("--report, --no-report, --reads-url and --stage-port go with a scenario")
     if options.dry_run and not (options.record and options.duration_s and options.start):
         raise BadUsage("--dry-run needs --record, --duration-s and --start")
     if options.start and not options.dry_run:
         raise BadUsage("--start is for --dry-run; a fleet that posts drives now")
-    interval_ms = round(options.interval_s * 1_000)
+    interval_ms = round((options.interval_s or 1.0) * 1_000)
     if interval_ms < PHASE_MS:
         raise BadUsage(f"--interval-s is at least {PHASE_MS / 1_000:g}")
     manner, wires = (None, None) if options.dry_run else (_manner(options), _wires(options))
     roads: RoadNetwork = load_network(*options.roads) if options.roads else load_manhattan()
     # The one source of chance; everything that needs some is handed it, or a generator seeded from it.
-    random = Random(options.seed)  # noqa: S311 - a simulation must repeat
-    fleet = Fleet(roads, options.drivers, random, interval_ms)
+    random = Random(7 if options.seed is None else options.seed)  # noqa: S311 - a simulation must repeat
+    fleet = Fleet(roads, options.drivers or 200, random, interval_ms)
     with _recording(options.record) as recording:
         if manner is None or wires is None:
             assert recording is not None
             recorded = rehearse(fleet, _time(options.start), options.duration_s, recording)
-            print(f"recorded {recorded:,} fixes of {options.drivers:,} drivers in {options.record}")
+            print(f"recorded {recorded:,} fixes of {options.drivers or 200:,} drivers in {options.record}")
             return OK
         posting = simulate(roads, fleet, random, options.duration_s, wires, manner, recording, options.wait_s)
         code: int = uvloop.run(posting)
@@ -100,7 +166,7 @@ def _wires(options: argparse.Namespace) -> Wires:
         fleet = fleet_bearer(options.token or settings.fleet_token, key, algorithm)
         riders = [
             rider_bearer(settings.rider_token, key, algorithm, f"simulator-rider-{number}")
-            for number in range(options.riders)
+            for number in range(options.riders or 0)
         ]
     except ValueError as error:
         raise BadUsage(str(error)) from None
@@ -116,7 +182,7 @@ def _wires(options: argparse.Namespace) -> Wires:
 def _manner(options: argparse.Namespace) -> Manner:
     if options.post_max > 1_000:
         raise BadUsage("--post-max is at most 1000, as ingest takes")
-    return Manner(options.connections, options.post_max, options.riders, options.json, options.quiet)
+    return Manner(options.connections, options.post_max, options.riders or 0, options.json, options.quiet)
 
 
 def _columns(pairs: list[str]) -> dict[str, str]:

@@ -36,8 +36,8 @@ MOST_WAITING = 200_000
 
 #: The fix, its JSON, and when it was due (monotonic).
 _Waiting = tuple[Fix, bytes, float]
-#: Hears of the verdict on each fix: None when it was accepted, else ingest's reason code.
-Hear = Callable[[Fix, str | None], None]
+#: Hears of the verdict on each fix (None when it was accepted, else ingest's reason code), and how long it took, in ms.
+Hear = Callable[[Fix, str | None, float], None]
 
 
 class Denied(Exception):
@@ -139,8 +139,8 @@ class Emitter:
                     now_s = time.monotonic()
                     self.tally.judge(reasons, ((now_s - due_s) * 1_000 for _, _, due_s in post))
                     if self._hear is not None:
-                        for (fix, _, _), reason in zip(post, reasons, strict=True):
-                            self._hear(fix, reason)
+                        for (fix, _, due_s), reason in zip(post, reasons, strict=True):
+                            self._hear(fix, reason, (now_s - due_s) * 1_000)
                     return
                 case Again(why, after_s):
                     self.tally.retries[why] += 1

@@ -24,15 +24,34 @@ def parser() -> argparse.ArgumentParser:
     fleet = verbs.add_parser(
         "simulate",
         help="drive a fleet on a road network and post its pings",
-        description="Drive a fleet on the roads of Manhattan (© OpenStreetMap contributors) and post its pings, until "
-        "Ctrl-C. The same seed drives the same cars the same way.",
+        description="Play a scenario and judge what riders were shown; or drive a fleet on the roads of Manhattan "
+        "(© OpenStreetMap contributors) and post its pings, until Ctrl-C. The same seed drives the same cars.",
         epilog=EXIT_CODES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    fleet.add_argument("--drivers", type=_positive, default=200, metavar="N", help="drivers (default: 200)")
-    fleet.add_argument("--seed", type=int, default=7, metavar="N", help="seed of all chance (default: 7)")
     fleet.add_argument(
-        "--interval-s", type=_seconds, default=1.0, metavar="S", help="each driver reports every S seconds (default: 1)"
+        "scenario",
+        nargs="?",
+        help="play this scenario, shipped (--list) or a .toml file: trips, riders, faults, and an oracle that fails "
+        "the run when a rider was shown something false; without one, a fleet drives about",
+    )
+    fleet.add_argument("--list", action="store_true", help="list the shipped scenarios, and end")
+    fleet.add_argument("--drivers", type=_positive, metavar="N", help="drivers (default: the scenario's, or 200)")
+    fleet.add_argument("--seed", type=_whole, metavar="N", help="seed of all chance (default: the scenario's, or 7)")
+    fleet.add_argument(
+        "--report",
+        type=Path,
+        metavar="FILE",
+        help="with a scenario: the report, HTML, and its JSON twin beside it "
+        "(default: .ridestream/reports/SCENARIO.html)",
+    )
+    fleet.add_argument("--no-report", action="store_true", help="with a scenario: write no report")
+    fleet.add_argument("--reads-url", help="with a scenario: address of push's HTTP reads (default: this machine)")
+    fleet.add_argument(
+        "--stage-port", type=_positive, metavar="PORT", help="with a scenario: show the live map its stage on this port"
+    )
+    fleet.add_argument(
+        "--interval-s", type=_seconds, metavar="S", help="without a scenario: report every S seconds (default: 1)"
     )
     fleet.add_argument("--duration-s", type=_seconds, metavar="S", help="stop after S seconds (default: at Ctrl-C)")
     fleet.add_argument(
@@ -100,7 +119,7 @@ def _common(verb: argparse.ArgumentParser, riders: str) -> None:
         "--stream-url", help="WebSocket address of push (default: RIDESTREAM_STREAM_URL, or this machine)"
     )
     verb.add_argument("--token", help="token with scope `fleet` (default: RIDESTREAM_FLEET_TOKEN, or minted)")
-    verb.add_argument("--riders", type=_whole, default=0, metavar="N", help=riders)
+    verb.add_argument("--riders", type=_whole, metavar="N", help=riders)
     verb.add_argument(
         "--connections", type=_positive, default=4, metavar="N", help="connections to ingest (default: 4)"
     )

@@ -256,6 +256,10 @@ class Scenario(Table, frozen=True, kw_only=True):
             raise ScenarioError(f"{self.name}: {'; '.join(wrong)}")
         return changed
 
+    def at(self, city: City) -> Scenario:
+        """The same scenario in another city."""
+        return msgspec.structs.replace(self, city=city)
+
 
 #: Judges what this module does not know, for example the kinds of faults: says what is wrong, `member: what to do`.
 Check = Callable[[Scenario], Iterable[str]]

@@ -14,6 +14,12 @@ class SimulatorSettings(IdentitySettings, Settings):
 
     ingest_port: Annotated[int, Field(ge=1, le=65535, description="Port ingest listens on.")] = 8080
     push_port: Annotated[int, Field(ge=1, le=65535, description="Port of the WebSocket endpoint /v1/stream.")] = 8081
+    push_http_port: Annotated[int, Field(ge=1, le=65535, description="Port of push's HTTP reads.")] = 8082
+    stream_metrics_port: Annotated[int, Field(ge=1, le=65535, description="Port of the worker's /metrics.")] = 8090
+    stage_port: Annotated[
+        int,
+        Field(ge=0, le=65535, description="Port on which a scenario shows the live map its stage; 0: it does not."),
+    ] = 0
     ingest_url: Annotated[
         str,
         Field(description="Address the simulator posts to; empty: http://127.0.0.1 and ingest's port."),
@@ -21,6 +27,10 @@ class SimulatorSettings(IdentitySettings, Settings):
     stream_url: Annotated[
         str,
         Field(description="WebSocket address its riders connect to; empty: ws://127.0.0.1, push's port, /v1/stream."),
+    ] = ""
+    reads_url: Annotated[
+        str,
+        Field(description="Address of push's HTTP reads; empty: http://127.0.0.1 and push's HTTP port."),
     ] = ""
     fleet_token: Annotated[
         str,
@@ -40,3 +50,11 @@ class SimulatorSettings(IdentitySettings, Settings):
 
     def watches_at(self) -> str:
         return self.stream_url or f"ws://127.0.0.1:{self.push_port}/v1/stream"
+
+    def reads_at(self) -> str:
+        return self.reads_url or f"http://127.0.0.1:{self.push_http_port}"
+
+    def measured_at(self) -> dict[str, str]:
+        """Where each service tells its metrics."""
+        worker = f"http://127.0.0.1:{self.stream_metrics_port}"
+        return {"ingest": self.posts_to(), "stream": worker, "push": self.reads_at()}

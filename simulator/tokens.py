@@ -46,6 +46,16 @@ def rider_bearer(given: str, key: str, algorithm: str, rider: str) -> Bearer:
     return Bearer(given, key, algorithm, "rider", rider, "rider")
 
 
+def dispatch_bearer(key: str, algorithm: str) -> Bearer:
+    """May make trips and take them from state to state."""
+    return Bearer("", key, algorithm, "ingest", "simulator", "dispatch")
+
+
+def reader_bearer(key: str, algorithm: str) -> Bearer:
+    """May read every trip, and the cars near any place."""
+    return Bearer("", key, algorithm, "rider", "simulator", "dispatch")
+
+
 def local_key() -> str:
     """The key of the `ridestream run` that was started in this folder; empty when there is none."""
     from infra.local.run import KEY_FILE

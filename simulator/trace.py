@@ -27,12 +27,17 @@ ALIASES: Final[Mapping[str, tuple[str, ...]]] = {
     "accuracy_m": ("accuracy_m", "accuracy", "horizontal_accuracy"),
     "vehicle_type": ("vehicle_type",),
     "ping_id": ("ping_id",),
+    "is_mock": ("is_mock", "mock"),
 }
 REQUIRED: Final = ("driver_id", "fix_time_ms", "lat", "lon")
 #: A bare number below this is epoch seconds (until the year 5138), else milliseconds (since 1973).
 _SECONDS_BELOW: Final = 1e11
 #: Columns that a recording of our own has.
-RECORDED: Final = (*REQUIRED, "accuracy_m", "heading_deg", "speed_mps", "vehicle_type", "ping_id")
+RECORDED: Final = (*REQUIRED, "accuracy_m", "heading_deg", "speed_mps", "vehicle_type", "ping_id", "is_mock")
+#: The numbers that a phone may leave out.
+MEASURED: Final = ("accuracy_m", "heading_deg", "speed_mps")
+#: What says yes in a column of yes and no.
+TRUE: Final = frozenset({"true", "1", "yes"})
 
 
 class TraceError(ValueError):
@@ -135,6 +140,7 @@ def _fix(row: list[str], where: Mapping[str, tuple[int, str]], names: dict[str, 
     assert fix_time_ms is not None
     assert lat is not None
     assert lon is not None
+    known = {field: read(field, _known, "a number") for field in MEASURED if field in where}
     return Fix(
         # One string object a driver, not one a row.
         driver_id=names.setdefault(driver_id, driver_id),
@@ -143,11 +149,10 @@ def _fix(row: list[str], where: Mapping[str, tuple[int, str]], names: dict[str, 
         lon=lon,
         ping_id=text_of("ping_id") or f"row-{number}",
         vehicle_type=text_of("vehicle_type"),
-        **{
-            field: read(field, _known, "a number")
-            for field in ("speed_mps", "heading_deg", "accuracy_m")
-            if field in where
-        },
+        speed_mps=known.get("speed_mps"),
+        heading_deg=known.get("heading_deg"),
+        accuracy_m=known.get("accuracy_m"),
+        is_mock=text_of("is_mock").lower() in TRUE,
     )
 
 
@@ -193,4 +198,4 @@ class Recording:
     def _rows(fixes: Iterable[Fix]) -> Iterator[list[object]]:
         for fix in fixes:
             values = (getattr(fix, field) for field in RECORDED)
-            yield ["" if value is None else value for value in values]
+            yield ["" if value is None or value is False else value for value in values]

@@ -6,10 +6,11 @@ import argparse
 import dataclasses
 import os
 import secrets
+import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -27,7 +28,7 @@ from infra.local.engines import (
 )
 from infra.local.lock import only_run
 from infra.local.plan import KAFKA_PORT, REDIS_PORT, Misconfigured, Plan, plan
-from infra.local.processes import CannotRun
+from infra.local.processes import POLL_S, CannotRun
 from infra.local.services import INGEST, PUSH, SERVICES, STREAM, Service, task
 from infra.local.supervisor import OnExit, Stopped, Supervisor
 
@@ -41,6 +42,8 @@ REPLAY_LEAD_MS = 15_000
 #: A service that was asked to stop gets this long: its drain (1 s here) and its shutdown.
 GRACE_S = 6.0
 FLEET_GRACE_S = 3.0
+#: A scenario that was interrupted waits for answers that are out, and writes its report.
+PLAYER_GRACE_S = 30.0
 #: kafka-python gives up on a broker after 10 s; importing takes another second or two on a busy machine.
 TOPICS_WITHIN_S = 30.0
 
@@ -51,14 +54,13 @@ def main(argv: list[str]) -> int:
     try:
         # First of all: the logs, the key and most likely the ports are another run's while there is one.
         with only_run(LOCK):
-            _run(options, Console(highlight=False, soft_wrap=True))
+            return _run(options, Console(highlight=False, soft_wrap=True))
     except (Misconfigured, CannotRun, OSError) as error:
         return _fail(error)
-    return 0
 
 
-def _run(options: argparse.Namespace, console: Console) -> None:
-    """Returns when asked to stop. Raises Misconfigured, CannotRun, OSError."""
+def _run(options: argparse.Namespace, console: Console) -> int:
+    """Returns when asked to stop, or what a scenario's end says. Raises Misconfigured, CannotRun, OSError."""
     plan_ = plan(os.environ, SERVICES, secrets.token_urlsafe(32))
     _check_ports(plan_)
     fleet = _fleet(options)
@@ -70,10 +72,14 @@ def _run(options: argparse.Namespace, console: Console) -> None:
     with _key_file(env["RIDESTREAM_JWT_KEY"]), Supervisor(lambda line: _say(console, f"! {line}")) as held:
         held.stop_on_request()
         try:
-            Run(held, console, plan_, env).start(fleet)
+            run = Run(held, console, plan_, env)
+            run.start(fleet)
+            if options.scenario is not None:
+                return run.play(options.scenario, options.simulate_options)
             held.watch()
         except Stopped:
             _say(console, "Stopping ...")
+    return 0
 
 
 class Run:
@@ -115,6 +121,23 @@ class Run:
         address = f"http://127.0.0.1:{self._plan.port('RIDESTREAM_PUSH_HTTP_PORT')}/"
         _say(self._console, f"\nLive map: {address}", style="bold")
         _say(self._console, f"Ready in {time.monotonic() - started_s:.1f} s. Ctrl-C stops everything. Logs: {LOGS}/")
+
+    def play(self, scenario: str, options: Sequence[str]) -> int:
+        """Play a scenario on this terminal, and return what it says. Raises CannotRun, Stopped."""
+        command = [sys.executable, "-m", "simulator", "simulate", scenario, *options]
+        with subprocess.Popen(command, env={**os.environ, **self._env}) as player:  # noqa: S603  our own module
+            try:
+                while player.poll() is None:
+                    self._held.pause(POLL_S)
+            except BaseException:
+                # It has heard the same Ctrl-C, and has a summary to print.
+                if player.poll() is None:
+                    player.send_signal(signal.SIGTERM)
+                with suppress(subprocess.TimeoutExpired):
+                    player.wait(PLAYER_GRACE_S)
+                player.kill()
+                raise
+            return player.returncode
 
     def _kafka(self) -> None:
         with self._step("kafka") as done:
@@ -163,12 +186,23 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--drivers", type=int, default=200, metavar="N", help="drivers in the fleet (default: 200)")
     parser.add_argument("--replay", type=Path, metavar="FILE", help="replay a recorded trace instead of a fleet")
     parser.add_argument("--speed", type=float, default=60.0, metavar="X", help="speed of the replay (default: 60)")
+    parser.add_argument(
+        "--scenario",
+        metavar="NAME",
+        help="play a scenario (`ridestream simulate --list`) instead, end with it and with its exit code; what stands "
+        "after `--` is for `ridestream simulate`",
+    )
+    parser.add_argument(
+        "simulate_options", nargs="*", metavar="-- OPTIONS", help="with --scenario: options of simulate"
+    )
     parser.add_argument("--no-fleet", action="store_true", help="start no fleet: send pings yourself")
     return parser
 
 
 def _fleet(options: argparse.Namespace) -> tuple[str, ...] | None:
-    if options.no_fleet:
+    if options.simulate_options and options.scenario is None:
+        raise Misconfigured(f"{options.simulate_options[0]}: options of simulate go with --scenario")
+    if options.no_fleet or options.scenario is not None:
         return None
     if options.replay is not None:
         if not options.replay.is_file():

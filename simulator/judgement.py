@@ -1,0 +1,58 @@
+"""All oracles of a run together: what they are told, what they found, and the verdicts. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from simulator.crowd import Crowd
+from simulator.oracle.findings import Findings, Kind
+from simulator.oracle.nearby import NearbyOracle
+from simulator.oracle.pings import PingOracle
+from simulator.oracle.promises import Figures, Promises, Verdict, judge
+from simulator.oracle.seat import Seat
+from simulator.oracle.trips import TripOracle, TripPromises
+from simulator.results.recorder import POSITION_ERROR, STALENESS, Recorder
+from simulator.scenario import Bounds
+from simulator.town import Town
+
+
+class Judgement:
+    """Of one run, within these bounds."""
+
+    def __init__(self, town: Town, bounds: Bounds, promises: Promises) -> None:
+        self._truth, self._bounds = town.truth, bounds
+        self.findings = Findings()
+        self.nearby = NearbyOracle(town.truth, self.findings, promises)
+        self.trips = TripOracle(town.truth, self.findings, TripPromises(settle_ms=promises.settle_ms))
+        self.pings = PingOracle(self.findings)
+
+    def judged(self, driver_id: str, fix_time_ms: int, reason: str | None, at_ms: int) -> None:
+        """Ingest's verdict on a ping."""
+        self._truth.judged(self._truth.number[driver_id], fix_time_ms, reason, at_ms)
+        self.pings.judged(driver_id, fix_time_ms, reason, at_ms)
+
+    def sweep(self, seats: Sequence[Seat], now_ms: int, recorder: Recorder) -> None:
+        """Look at all that riders are shown now."""
+        seen = self.nearby.sweep(seats, now_ms)
+        recorder.measured(POSITION_ERROR, seen.position_error_m.tolist(), now_ms)
+        recorder.measured(STALENESS, seen.age_ms.tolist(), now_ms)
+        self.trips.sweep(now_ms)
+
+    def crowd_ended(self, crowd: Crowd, at_ms: int) -> None:
+        """These could not come back, or were told not to."""
+        for why in crowd.lost:
+            self.findings.note(Kind.RIDER_LOST, at_ms, "map", "", why=why)
+
+    def verdicts(self, crowd: Crowd | None) -> list[Verdict]:
+        """As of now."""
+        watched = crowd is not None
+        return judge(
+            self._bounds,
+            self.findings,
+            Figures(
+                latency_p99_ms=crowd.latency_ms.percentile(99) if crowd is not None else None,
+                position_error_p99_m=self.nearby.position_error_m.percentile(99) if watched else None,
+                screens_judged=self.nearby.screens_judged if watched else None,
+                farthest=self.nearby.farthest,
+            ),
+        )

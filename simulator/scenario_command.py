@@ -1,0 +1,164 @@
+"""`simulate SCENARIO`: play it, judge it, write its report, and say in the exit code whether its promises were kept."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import uvloop
+
+from simulator.cast import Manner, Wires
+from simulator.city import load_city
+from simulator.faults import problems_of
+from simulator.fingerprint import Fingerprint
+from simulator.play import Play, Played
+from simulator.recorded_requests import read_requests
+from simulator.report import FAILED, INTERRUPTED, OK
+from simulator.results import html, plots, twin
+from simulator.results.machine import command_line, this_machine, versions
+from simulator.rides import Place, Ride
+from simulator.scenario import City, Scenario
+from simulator.scenarios import load_scenario, scenario_names
+from simulator.town import Town
+from simulator.trace import Recording
+
+REPORTS = Path(".ridestream/reports")
+#: A rehearsal is played in steps of this.
+STEP_MS = 1_000
+
+
+def listed() -> str:
+    """The shipped scenarios, one a line."""
+    found = [load_scenario(name) for name in scenario_names()]
+    width = max(len(one.name) for one in found)
+    return "\n".join(f"{one.name:<{width}}  {one.title}{_size(one)}" for one in found)
+
+
+def _size(scenario: Scenario) -> str:
+    time = "until stopped" if scenario.duration_s is None else f"{scenario.duration_s:g} s"
+    return f" ({scenario.fleet.drivers:,} drivers, {scenario.riders.map:,} riders, {time})"
+
+
+def scenario_of(options: argparse.Namespace) -> Scenario:
+    """The scenario that was asked for, with what the options say instead. Raises ScenarioError, OSError."""
+    scenario = load_scenario(options.scenario, [_problems])
+    scenario = scenario.with_(options.drivers, options.riders, options.seed, options.duration_s)
+    if options.roads:
+        nodes, edges = map(str, options.roads)
+        scenario = scenario.at(City(nodes=nodes, edges=edges))
+    return scenario
+
+
+def _problems(scenario: Scenario) -> Iterator[str]:
+    yield from problems_of(scenario.faults)
+
+
+def perform(scenario: Scenario, options: argparse.Namespace, wires: Wires, recording: Recording | None) -> int:
+    """Play it and write what came of it. Returns the exit code."""
+    machine, report = this_machine(), _report_path(scenario, options)
+    if report is not None:
+        plots.require()
+        report.parent.mkdir(parents=True, exist_ok=True)
+    manner = Manner(
+        options.connections,
+        options.post_max,
+        options.quiet,
+        options.wait_s,
+        options.stage_port,
+        tuple(_origins(wires.reads_url)),
+    )
+    recorded = read_requests(scenario.demand.file) if scenario.demand and scenario.demand.file else ()
+    played: Played = uvloop.run(Play(scenario, load_city(scenario.city), recorded, wires, manner, recording).run())
+    verdicts = played.verdicts
+    document = twin.document(
+        twin.Run(scenario.name, scenario.title, scenario.text, scenario.seed, command_line(sys.argv[1:])),
+        played.recorder,
+        played.tally,
+        verdicts,
+        {str(kind): played.judgement.findings.some(kind) for kind in played.judgement.findings.counts},
+        played.riders,
+        {**played.trips, "pings_sha256": played.fingerprint},
+        machine,
+        versions(),
+        played.interrupted,
+    )
+    if options.json:
+        print(twin.encode(document).decode(), end="")
+    else:
+        print(_summary(played), flush=True)
+    if report is not None:
+        report.write_text(html.page(document), encoding="utf-8")
+        report.with_suffix(".json").write_bytes(twin.encode(document))
+        if not options.json:
+            print(f"report             {report} and {report.with_suffix('.json').name}")
+    if played.denied is not None or not all(verdict.ok for verdict in verdicts):
+        return FAILED
+    return INTERRUPTED if played.interrupted else OK
+
+
+def rehearse(scenario: Scenario, start_ms: int, recording: Recording) -> int:
+    """Play it without a system, as one that shows the truth at once would let it go. Returns how many pings."""
+    assert scenario.duration_s is not None
+    town, fingerprint, pings = Town(scenario, load_city(scenario.city)), Fingerprint(), 0
+    town.begin(start_ms)
+    recorded = read_requests(scenario.demand.file) if scenario.demand and scenario.demand.file else ()
+    town.serve(NoErrands(), "rehearsal", recorded)
+    end_ms = start_ms + round(scenario.duration_s * 1_000)
+    while town.next_due_ms < end_ms:
+        sendings = town.advance(min(town.next_due_ms + STEP_MS, end_ms - 1))
+        recording.write([sending.fix for sending in sendings])
+        for sending in sendings:
+            fingerprint.add(sending, start_ms)
+        pings += len(sendings)
+    print(f"recorded {pings:,} pings of {scenario.fleet.drivers:,} drivers; fingerprint {fingerprint.hexdigest()}")
+    return pings
+
+
+class NoErrands:
+    """There is nobody to ask; what dispatch is not told, it takes for confirmed."""
+
+    def ask(self, request: int, place: Place, radius_m: float) -> None:
+        pass
+
+    def shown(self, request: int) -> None:
+        return None
+
+    def say(self, ride: Ride) -> None:
+        pass
+
+
+def _report_path(scenario: Scenario, options: argparse.Namespace) -> Path | None:
+    if options.no_report:
+        return None
+    return options.report if options.report is not None else REPORTS / f"{scenario.name}.html"
+
+
+def _origins(reads_url: str) -> list[str]:
+    """Where the live map may have been opened."""
+    return [reads_url, reads_url.replace("127.0.0.1", "localhost")]
+
+
+def _summary(played: Played) -> str:
+    tally, trips = played.tally, played.trips
+    lines = [
+        f"sent          {tally.sent:>12,}  pings, fingerprint {played.fingerprint[:16]}",
+        f"accepted      {tally.accepted:>12,}",
+        f"rejected      {tally.rejected.total():>12,}",
+    ]
+    if trips:
+        lines.append(
+            f"trips         {trips['done']:>12,}  of {trips['requested']:,} requests, {trips['judged']} judged"
+        )
+    if played.denied is not None:
+        lines.append(f"STOPPED: ingest refused: {played.denied}")
+    broken = [verdict for verdict in played.verdicts if not verdict.ok]
+    lines += [
+        f"{verdict.name:<22} {verdict.found:,.1f}  (at most {verdict.bound:,g})"
+        for verdict in played.verdicts
+        if verdict.ok and verdict.found is not None and isinstance(verdict.bound, float)
+    ]
+    lines += [verdict.words(played.recorder.start_ms) for verdict in broken]
+    lines.append("FAILED: promises were broken" if broken else f"OK: all {len(played.verdicts)} promises were kept")
+    return "\n".join(lines)

@@ -1,0 +1,75 @@
+"""What can be seen of a run that goes on: the live view, the map's stage, and the facts for its report."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+
+from simulator.crowd import Crowd
+from simulator.judgement import Judgement
+from simulator.results import screen
+from simulator.results.recorder import Recorder
+from simulator.scenario import Scenario
+from simulator.stage import Scene
+from simulator.staging import scene_of
+from simulator.tally import Tally
+from simulator.town import Town
+from simulator.trip_errands import TripErrands
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """Looks at the parts of one run."""
+
+    scenario: Scenario
+    town: Town
+    tally: Tally
+    recorder: Recorder
+    judgement: Judgement
+    crowd: Crowd | None
+    errands: TripErrands | None
+
+    def glance(self) -> screen.Glance:
+        """For the terminal."""
+        dispatch, words = self.town.dispatch, {}
+        if dispatch is not None:
+            words["trips"] = (
+                f"{len(dispatch.under_way)} under way, {dispatch.done} done, {len(dispatch.waiting)} waiting"
+            )
+        return screen.glance(
+            self.recorder,
+            self.tally,
+            time.time_ns() // 1_000_000,
+            self.scenario.title,
+            self.scenario.duration_s,
+            self.judgement.verdicts(self.crowd),
+            words,
+        )
+
+    def scene(self) -> Scene:
+        """For the live map."""
+        now_ms = time.time_ns() // 1_000_000
+        return scene_of(self.scenario, self.town, self.crowd, self.errands, self.recorder, now_ms)
+
+    def riders(self) -> dict[str, object]:
+        """Facts of the map riders."""
+        return {} if self.crowd is None else self.crowd.summary()
+
+    def trips(self) -> dict[str, object]:
+        """Facts of the trips."""
+        dispatch, errands, oracle = self.town.dispatch, self.errands, self.judgement.trips
+        if dispatch is None or errands is None:
+            return {}
+        return {
+            "requested": dispatch.requested,
+            "done": dispatch.done,
+            "unserved": dispatch.unserved,
+            "abandoned": dispatch.abandoned,
+            "unconfirmed": dispatch.unconfirmed,
+            "failed": errands.failed,
+            "judged": oracle.judged,
+            "events": oracle.events,
+            "track_fixes": oracle.fixes,
+            "riders_cut": errands.cut,
+            "event_ms": oracle.event_ms.summary(),
+        }
