@@ -86,7 +86,8 @@ def _play(options: argparse.Namespace) -> int:
             assert recording is not None
             rehearse_scenario(scenario, _time(options.start), recording)
             return OK
-        return perform(scenario, options, _scenario_wires(options), recording)
+        stage_port = options.stage_port or load(SimulatorSettings).stage_port or None
+        return perform(scenario, options, _scenario_wires(options), stage_port, recording)
 
 
 def _scenario_wires(options: argparse.Namespace) -> ScenarioWires:

@@ -55,7 +55,9 @@ def _problems(scenario: Scenario) -> Iterator[str]:
     yield from problems_of(scenario.faults)
 
 
-def perform(scenario: Scenario, options: argparse.Namespace, wires: Wires, recording: Recording | None) -> int:
+def perform(
+    scenario: Scenario, options: argparse.Namespace, wires: Wires, stage_port: int | None, recording: Recording | None
+) -> int:
     """Play it and write what came of it. Returns the exit code."""
     machine, report = this_machine(), _report_path(scenario, options)
     if report is not None:
@@ -66,7 +68,7 @@ def perform(scenario: Scenario, options: argparse.Namespace, wires: Wires, recor
         options.post_max,
         options.quiet,
         options.wait_s,
-        options.stage_port,
+        stage_port,
         tuple(_origins(wires.reads_url)),
     )
     recorded = read_requests(scenario.demand.file) if scenario.demand and scenario.demand.file else ()

@@ -18,20 +18,24 @@ from rich.console import Console
 
 from infra.clock import ReplayClock, parse_clock
 from infra.local.engines import (
+    HOST,
     TANSU,
     VALKEY,
     Engine,
     EngineKind,
     check_kafka,
     check_redis,
+    free_port,
     port_is_free,
 )
 from infra.local.lock import only_run
-from infra.local.plan import KAFKA_PORT, REDIS_PORT, Misconfigured, Plan, plan
+from infra.local.plan import KAFKA_PORT, REDIS_PORT, Misconfigured, Plan, plan, port_in
 from infra.local.processes import POLL_S, CannotRun
 from infra.local.services import INGEST, PUSH, SERVICES, STREAM, Service, task
 from infra.local.supervisor import OnExit, Stopped, Supervisor
 
+#: The scenario that is played where no other is asked for, and the port of its stage.
+DEMO, STAGE_PORT = "city", 8083
 HOME = Path(".ridestream")
 LOGS = HOME / "logs"
 LOCK = HOME / "lock"
@@ -66,6 +70,8 @@ def _run(options: argparse.Namespace, console: Console) -> int:
     fleet = _fleet(options)
     clock = _replay_clock(options)
     env = dict(plan_.env) | ({"RIDESTREAM_CLOCK": str(clock)} if clock else {})
+    if fleet is not None and DEMO in fleet:
+        env |= _stage(os.environ)
     with suppress(OSError):
         for log in LOGS.glob("*.log"):
             log.unlink()
@@ -179,11 +185,11 @@ class Run:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="ridestream run",
-        description="Start Kafka, Redis, the services and a simulated fleet on this machine; print the live map's "
+        description="Start Kafka, Redis, the services and a simulated city on this machine; print the live map's "
         "address; run until Ctrl-C. Engines are embedded and in memory unless RIDESTREAM_KAFKA or RIDESTREAM_REDIS "
         "names one that runs. Ports are those of docs/configuration.md.",
     )
-    parser.add_argument("--drivers", type=int, default=200, metavar="N", help="drivers in the fleet (default: 200)")
+    parser.add_argument("--drivers", type=int, default=200, metavar="N", help="drivers in the city (default: 200)")
     parser.add_argument("--replay", type=Path, metavar="FILE", help="replay a recorded trace instead of a fleet")
     parser.add_argument("--speed", type=float, default=60.0, metavar="X", help="speed of the replay (default: 60)")
     parser.add_argument(
@@ -210,7 +216,16 @@ def _fleet(options: argparse.Namespace) -> tuple[str, ...] | None:
         return ("simulator", "replay", str(options.replay), "--speed", f"{options.speed:g}")
     if options.drivers < 1:
         raise Misconfigured("--drivers must be at least 1 (or say --no-fleet)")
-    return ("simulator", "simulate", "--drivers", str(options.drivers))
+    # The report of a demo is the map.
+    return ("simulator", "simulate", DEMO, "--drivers", str(options.drivers), "--no-report")
+
+
+def _stage(environ: Mapping[str, str]) -> dict[str, str]:
+    """Where the demo tells the live map what it plays."""
+    port = port_in(environ, "RIDESTREAM_STAGE_PORT", STAGE_PORT)
+    if not port_is_free(port) and "RIDESTREAM_STAGE_PORT" not in environ:
+        port = free_port()
+    return {"RIDESTREAM_STAGE_PORT": str(port), "RIDESTREAM_STAGE_URL": f"http://{HOST}:{port}"}
 
 
 def _replay_clock(options: argparse.Namespace) -> ReplayClock | None:

@@ -146,7 +146,7 @@ def test_every_step_is_told_and_services_get_what_they_need(operator: Operator) 
     assert len(env["RIDESTREAM_JWT_KEY"]) >= 32
     assert env["RIDESTREAM_GUEST_RIDERS"] == "true"
     assert {operator.env_of(room)["RIDESTREAM_JWT_KEY"] for room in standins.ROOMS} == {env["RIDESTREAM_JWT_KEY"]}
-    assert (operator.folder / "simulator.args").read_text() == "simulate --drivers 7"
+    assert (operator.folder / "simulator.args").read_text() == "simulate city --drivers 7 --no-report"
     key_file = operator.folder / ".ridestream" / "jwt_key"
     assert key_file.read_text() == env["RIDESTREAM_JWT_KEY"]
     assert key_file.stat().st_mode & 0o077 == 0
