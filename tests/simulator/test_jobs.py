@@ -61,16 +61,16 @@ def test_a_driver_comes_to_each_stop_waits_there_and_waits_at_the_last_until_rel
 
 
 def test_a_car_comes_to_stand_at_the_very_millisecond_of_its_arrival() -> None:
-    fleet, roads = working(drivers=30), manhattan()
-    for number in range(30):
+    fleet, roads = working(drivers=12), manhattan()
+    for number in range(12):
         fleet.send(number, [Stop(100 * number + 7, None)], START_MS + 1_000)
     fleet.reports_until(START_MS + 2_000)
-    whole = working(drivers=30)
-    for number in range(30):
+    whole = working(drivers=12, interval_ms=60_000)
+    for number in range(12):
         whole.send(number, [Stop(100 * number + 7, None)], START_MS + 1_000)
     whole.reports_until(START_MS + 7_200_000)
     arrivals = whole.arrivals_until(START_MS + 7_200_000)
-    assert sorted(each.driver for each in arrivals) == list(range(30))
+    assert sorted(each.driver for each in arrivals) == list(range(12))
     for arrival in arrivals:
         fleet.reports_until(arrival.at_ms)
         driver = fleet.drivers[arrival.driver]
@@ -83,7 +83,7 @@ def test_a_car_comes_to_stand_at_the_very_millisecond_of_its_arrival() -> None:
 
 
 def test_a_driver_with_a_job_is_not_free_from_the_order_until_it_is_released() -> None:
-    fleet = working()
+    fleet = working(interval_ms=10_000)
     assert fleet.free(1, START_MS)
     fleet.send(1, [Stop(400, None)], START_MS + 3_000)
     assert not fleet.free(1, START_MS), "an order for later takes it too"
@@ -96,7 +96,7 @@ def test_a_driver_with_a_job_is_not_free_from_the_order_until_it_is_released() -
 
 
 def test_a_job_whose_last_stop_has_an_end_ends_by_itself() -> None:
-    fleet = working()
+    fleet = working(interval_ms=10_000)
     fleet.send(2, [Stop(400, 5_000)], START_MS)
     fleet.reports_until(START_MS + 3_600_000)
     (arrival,) = fleet.arrivals_until(START_MS + 3_600_000)
@@ -106,7 +106,7 @@ def test_a_job_whose_last_stop_has_an_end_ends_by_itself() -> None:
 
 
 def test_another_job_takes_the_place_of_the_first_and_its_arrivals_are_not_told() -> None:
-    fleet = working()
+    fleet = working(interval_ms=10_000)
     fleet.send(0, [Stop(400, None)], START_MS)
     fleet.send(0, [Stop(900, None)], START_MS + 5_000)
     fleet.reports_until(START_MS + 3_600_000)
@@ -117,7 +117,7 @@ def test_another_job_takes_the_place_of_the_first_and_its_arrivals_are_not_told(
 
 
 def test_a_job_where_the_driver_stands_already_begins_there() -> None:
-    fleet = working()
+    fleet = working(interval_ms=10_000)
     fleet.send(0, [Stop(400, None)], START_MS)
     fleet.reports_until(START_MS + 3_600_000)
     fleet.arrivals_until(START_MS + 3_600_000)
@@ -153,10 +153,10 @@ def test_a_driver_drives_on_to_a_crossing_where_it_can_stop_and_then_by_shortest
 
 
 def test_a_driver_that_is_sent_elsewhere_brakes_and_turns_no_harder_than_others() -> None:
-    fleet = working(drivers=40, seed=5)
+    fleet = working(drivers=15, seed=5)
     random = Random(1)
     for second in range(0, 120, 8):
-        for number in range(40):
+        for number in range(15):
             fleet.send(number, [Stop(random.randrange(4_000), None)], START_MS + second * 1_000 + 500)
     before: dict[int, tuple[int, float, tuple[float, float]]] = {}
     for step in range(1_200):

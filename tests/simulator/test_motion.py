@@ -138,11 +138,9 @@ def record(path: Path, fixes: list[Fix]) -> Path:
 def test_two_traces_are_compared_printed_and_drawn(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     quick = record(tmp_path / "quick.csv.gz", driven([(9.0, 0.0), (9.0, 80.0), (0.0, 0.0)] * 10))
     slow = record(tmp_path / "slow.csv.gz", driven([(4.0, 0.0), (4.0, 10.0), (0.0, 0.0)] * 10))
-    plots = [tmp_path / "side.png", tmp_path / "again.png", tmp_path / "side.svg"]
-    for plot in plots:
+    for plot, begins in ((tmp_path / "side.png", b"\x89PNG"), (tmp_path / "side.svg", b"<?xml")):
         assert main([str(quick), str(slow), "--plot", str(plot)]) == 0
-    assert plots[0].read_bytes() == plots[1].read_bytes()
-    assert "</svg>" in plots[2].read_text()
+        assert plot.read_bytes().startswith(begins)
     assert "| quick | slow |" in capsys.readouterr().out
     assert main([str(quick), str(slow), "--name", "a", "--name", "b", "--json"]) == 0
     text = capsys.readouterr().out
