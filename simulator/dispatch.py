@@ -26,7 +26,7 @@ from typing import NamedTuple, Protocol
 from simulator.demand import Request
 from simulator.jobs import Arrival, Stop
 from simulator.polylines import encode_polyline
-from simulator.rides import BOARDING_MS, CANCELED, COMPLETE, ENDED, NEW, Place, Ride, Step
+from simulator.rides import BOARDING_MS, CANCELED, COMPLETE, ENDED, NEW, SETS_OFF_MS, TAPS_MS, Place, Ride, Step
 from simulator.supply import NEARBY_M, Supply
 
 #: The answer about the cars nearby counts at this moment, whenever it came.
@@ -188,7 +188,8 @@ class Dispatch:
 
     def _take(self, request: Request) -> None:
         at_ms = self._start_ms + request.at_ms
-        boarding_ms = self._random.randint(*self._boarding_ms)
+        # Nobody gets in before the driver has said that the car is there.
+        boarding_ms = max(TAPS_MS + SETS_OFF_MS, self._random.randint(*self._boarding_ms))
         place = Place(*self._places[request.origin_node])
         self.requested += 1
         call = _Call(request, at_ms, place, boarding_ms, [])

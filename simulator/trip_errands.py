@@ -173,6 +173,8 @@ class TripErrands:
             await self._settle(trip_id)
         except Unreadable as fault:
             self._fail(trip, trip.ride.state, str(fault))
+        except Exception as fault:  # whatever it is, this trip was not taken to its end
+            self._fail(trip, trip.ride.state, f"{type(fault).__name__}: {fault}")
         finally:
             if watching is not None:
                 watching.cancel()
@@ -216,8 +218,9 @@ class TripErrands:
         try:
             await rider.run()
         except LostRider as why:
-            self.lost += 1
-            self._oracle.lost(ride.trip_id, str(why), _wall_ms())
+            self._lose(ride.trip_id, str(why))
+        except Exception as fault:  # whatever it is, this rider watches no longer
+            self._lose(ride.trip_id, f"{type(fault).__name__}: {fault}")
         finally:
             self.cut += rider.cut.total()
             del self.riders[ride.trip_id]
@@ -248,6 +251,10 @@ class TripErrands:
     def _fail(self, trip: _Trip, state: str, why: str) -> None:
         self.failed += 1
         self._oracle.failed(trip.ride.trip_id, state, why, _wall_ms())
+
+    def _lose(self, trip_id: str, why: str) -> None:
+        self.lost += 1
+        self._oracle.lost(trip_id, why, _wall_ms())
 
     def _close(self, trip_id: str) -> None:
         self._trips.pop(trip_id, None)

@@ -54,6 +54,8 @@ class _Case:
     under_way_ms: int = 0
     ending_ms: int = 0
     ended_ms: int = 0
+    #: Its rider is there to be told.
+    is_watched: bool = True
     #: What is wrong now and was noted: it counts once for as long as it lasts.
     wrong: set[Kind] = field(default_factory=set)
 
@@ -97,7 +99,9 @@ class TripOracle:
 
     def lost(self, trip_id: str, why: str, at_ms: int) -> None:
         """Its rider could not come back, or was told not to."""
-        self._note(self._cases[trip_id], at_ms, Kind.RIDER_LOST, what="a rider of a trip is lost", why=why)
+        case = self._cases[trip_id]
+        case.is_watched = False
+        self._note(case, at_ms, Kind.RIDER_LOST, what="a rider of a trip is lost", why=why)
 
     def told(self, view: TripView, news: News, at_ms: int) -> None:
         """A message was taken in by the view at `at_ms`, and this is new in it."""
@@ -131,7 +135,7 @@ class TripOracle:
         if ledger is not None:
             judge_promises(history, ledger.history, note)
             history = ledger.history
-        if history:
+        if history and case.is_watched:
             judge_log(history, case.view.events, None if log is None else log.events, note)
         self.judged += 1
         self.events += len(case.view.events)
