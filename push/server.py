@@ -39,6 +39,9 @@ from push.trip_watch import Trips
 MAX_MESSAGE_BYTES: Final = 4_096
 #: The default backlog of 100 makes a burst of riders wait for TCP's 1 s retransmission (measured: 10x fewer a second).
 BACKLOG: Final = 4_096
+#: uvloop accepts one connection in a turn of its loop, for each listening socket (measured: 200 that waited took 201
+#: turns). So there are several for one port: when turns are long, in a storm, riders must not wait for one turn each.
+ACCEPTED_AT_ONCE: Final = 16
 #: Riders are looked at once a second, an eighth of them at a time.
 WHEEL_SLOTS: Final = 8
 WHEEL_TURN_S: Final = 1.0
@@ -79,16 +82,21 @@ class PushServer:
         self._by_subject: Counter[str] = Counter()
         self._closings: set[asyncio.Task[None]] = set()
         self._tasks: list[asyncio.Task[None]] = []
-        self._server: Server | None = None
+        self._servers: list[Server] = []
         #: Call it whenever the mirror may have something to settle.
         self.wake = self._subscriptions.wake
         self.draining = False
 
     async def start(self, regions: Regions, trips: Trips, listening: socket.socket) -> None:
         """Serve riders on a bound socket (see `rider.listen`)."""
-        settings = self._settings
         self._subscriptions.follow(regions, trips)
-        self._server = await serve(
+        self._servers = [await self._listen(listening.dup()) for _ in range(ACCEPTED_AT_ONCE)]
+        listening.close()
+        self._tasks = [asyncio.create_task(part) for part in (self._turn_wheel(), self._guard.run())]
+
+    async def _listen(self, listening: socket.socket) -> Server:
+        settings = self._settings
+        return await serve(
             self._ride,
             sock=listening,
             backlog=BACKLOG,
@@ -105,13 +113,12 @@ class PushServer:
             write_limit=(settings.write_limit_bytes - 1, settings.write_limit_bytes // 4),
             create_connection=RiderConnection,
         )
-        self._tasks = [asyncio.create_task(part) for part in (self._turn_wheel(), self._guard.run())]
 
     async def drain(self) -> None:
         """Stop accepting, tell every rider, and close them one by one over `drain_s`."""
         self.draining = True
-        if self._server is not None:
-            self._server.close(close_connections=False)
+        for server in self._servers:
+            server.close(close_connections=False)
         riders = self._riders()
         self._rng.shuffle(riders)
         drain_s = self._settings.drain_s
@@ -138,9 +145,10 @@ class PushServer:
             task.cancel()
         for rider in self._riders():
             rider.connection.transport.abort()
-        if self._server is not None:
-            self._server.close()
-            await self._server.wait_closed()
+        for server in self._servers:
+            server.close()
+        for server in self._servers:
+            await server.wait_closed()
 
     def _riders(self) -> list[Rider]:
         return [rider for slot in self._wheel for rider in slot]
