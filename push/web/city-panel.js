@@ -20,7 +20,7 @@ function write(element, text) {
 }
 
 export class CityPanel {
-  #counts = {}; #parts = {};
+  #counts = {}; #parts = {}; #types = new Set();
 
   constructor() {
     for (const { key, name } of ROWS) {
@@ -49,7 +49,8 @@ export class CityPanel {
     }
   }
 
-  render(city, shown) {
+  /** `drawn` as the cars layer says: [{car}]. */
+  render(city, drawn) {
     const { scene, trips, pixelMs } = city;
     const { counters } = scene;
     const counts = { free: 0, pickup: 0, trip: 0, waiting: scene.requests.length };
@@ -57,13 +58,16 @@ export class CityPanel {
     counts.free = Math.max(0, counters.drivers - trips.size);
     write($("city-title"), scene.title);
     write($("city-drivers"), NUMBER.format(counters.drivers));
-    write($("city-shown"), `${NUMBER.format(shown)} of them in view`);
+    write($("city-shown"), `${NUMBER.format(drawn.length)} of them in view`);
     for (const { key } of ROWS) write(this.#counts[key], NUMBER.format(counts[key]));
     for (const [key, part] of Object.entries(this.#parts)) part.style.flexGrow = String(counts[key]);
     write($("city-riders"), NUMBER.format(counters.riders));
     write($("city-trips"), NUMBER.format(counters.trips));
     write($("city-pings"), NUMBER.format(Math.round(counters.pings_per_s)));
     write($("city-pixel"), pixelMs ? words.delay(pixelMs.p50) : "–");
+    // Of the vehicles only those that are about: a legend of what is not there explains nothing.
+    for (const { car } of drawn) this.#types.add(car.type);
+    for (const item of document.querySelectorAll("#legend [data-type]")) item.classList.toggle("unseen", !this.#types.has(item.dataset.type));
     $("city-pixel").title = pixelMs ? `Half of the positions; 99 of 100 within ${words.delay(pixelMs.p99)}` : "";
   }
 }

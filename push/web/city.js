@@ -93,6 +93,12 @@ export class City {
     return trip ? jobOf(trip) : "";
   }
 
+  /** [lat, lon] of the car on the rider's phone, or null. */
+  whereIsThePhone() {
+    const car = this.#fleet.cars.get(this.phone.trip?.driver_id);
+    return car ? [car.lat, car.lon] : null;
+  }
+
   /** Circles over everything in view where a car is or may be. */
   watch() {
     const bounds = this.#map.getBounds();

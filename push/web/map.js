@@ -3,13 +3,12 @@
 import { addBaseMap } from "./basemap.js";
 import { CarsLayer } from "./cars.js";
 import { Cells } from "./cells.js";
-import { CityPanel } from "./city-panel.js";
 import { City } from "./city.js";
 import { EventClock } from "./clock.js";
 import { Connection } from "./connection.js";
 import { Fleet, latLonOf } from "./fleet.js";
+import { followStage } from "./modes.js";
 import { Panel } from "./panel.js";
-import { Stage } from "./stage.js";
 import { Subscriptions } from "./subscriptions.js";
 import { Tokens } from "./tokens.js";
 import { createMap, free, narrow, readConfig, reducedMotion } from "./view.js";
@@ -18,8 +17,6 @@ const PANEL_EVERY_MS = 250;
 /** Someone who asked for less motion gets a still picture this often, and no gliding. */
 const STILL_EVERY_MS = 500;
 const DELAYS_KEPT = 200;
-/** Width of the rider's phone with its margin (city.css). */
-const PHONE_PX = 240;
 const $ = (id) => document.getElementById(id);
 
 const config = await readConfig();
@@ -173,63 +170,25 @@ map.on("mouseout", () => {
 
 // ---- the city at work, while there is a stage ------------------------------------------------------------------
 
-/** What the visitor wants to see, once there is a choice. */
-let wanted = "city";
-
-function fitCity(animate) {
-  const { paddingTopLeft, paddingBottomRight: [right, bottom] } = free();
-  // The phone comes and goes with the trips; its place is left free also while there is none.
-  const aside = matchMedia("(max-width: 760px), (max-height: 620px)").matches ? 0 : PHONE_PX;
-  map.fitBounds(scene.city.bounds ?? map.getBounds(), { paddingTopLeft, paddingBottomRight: [right + aside, bottom], animate });
-}
-
-/** Between the whole city and the circle around a rider. */
-function show(mode) {
-  const { city } = scene;
-  if ((mode === "city") === city.on) return;
-  document.body.dataset.mode = mode;
-  for (const each of ["city", "near"]) $(`mode-${each}`).setAttribute("aria-pressed", String(each === mode));
-  choose(null);
-  if (mode === "city") {
+/** What the city takes the place of, and gives it back to. */
+const near = {
+  leave() {
     for (const role of ["near", "view"]) subscriptions.stop(role);
     cells.hide();
     here.remove();
-    city.enter();
-    fitCity(false);
-  } else {
-    city.leave();
+  },
+  enter() {
     here.addTo(map);
     fitCircle(false);
     watch();
     watchView();
-  }
+  },
+};
+if (config.stage_url) {
+  scene.city = new City(map, fleet, subscriptions, () => limits);
+  ground.then((known) => known && scene.city.knowGround(known));
+  followStage(config.stage_url, { map, city: scene.city, near, choose, ready: ground, drawn: () => cars.drawn });
 }
-
-async function followStage(url) {
-  const city = (scene.city = new City(map, fleet, subscriptions, () => limits));
-  const known = await ground;
-  if (known) city.knowGround(known);
-  const cityPanel = new CityPanel();
-  const stage = new Stage(url);
-  stage.addEventListener("scene", () => {
-    city.hear(stage.scene);
-    $("modes").hidden = false;
-    show(wanted);
-    if (city.on) cityPanel.render(city, cars.drawn.length);
-  });
-  stage.addEventListener("gone", () => {
-    show("near");
-    $("modes").hidden = true;
-  });
-  for (const mode of ["city", "near"]) $(`mode-${mode}`).addEventListener("click", () => show((wanted = mode)));
-  $("show-heat").addEventListener("change", () => (city.showHeat = $("show-heat").checked));
-  $("whole-city").addEventListener("click", () => fitCity(!reducedMotion.matches));
-  $("phone-find").addEventListener("click", () => {
-    const car = fleet.cars.get(city.phone.trip?.driver_id);
-    if (car) map.setView([car.lat, car.lon], Math.max(15, map.getZoom()), { animate: !reducedMotion.matches });
-  });
-}
-if (config.stage_url) followStage(config.stage_url);
 
 // ---- what the server says ------------------------------------------------------------------------------------
 

@@ -21,7 +21,7 @@ export class Panel {
     this.#scene = scene;
     this.#choose = choose;
     for (let i = 0; i < NEAREST; i++) this.#rows.push(this.#addRow());
-    for (const [type, { name }] of Object.entries(TYPES)) addLegend(name, type, false, true);
+    for (const [type, { name }] of Object.entries(TYPES)) addLegend(name, type, false, true).dataset.type = type;
     addLegend("Heading unknown", "AUTO", false, false);
     addLegend("Stale: last seen here", "AUTO", true, true);
     $("card-close").addEventListener("click", () => choose(null));
@@ -152,6 +152,7 @@ function addLegend(name, type, stale, directed) {
   label.textContent = name;
   item.append(glyph, label);
   $("legend").append(item);
+  return item;
 }
 
 function paint(canvas, type, stale, directed) {

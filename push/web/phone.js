@@ -2,6 +2,8 @@
 
 /** The frame says itself that a trip has ended; that stays long enough to be read. */
 const ENDED_STAYS_MS = 3_500;
+/** Where there is room for one; city.css says the same. */
+export const room = matchMedia("(min-width: 761px) and (min-height: 621px)");
 const $ = (id) => document.getElementById(id);
 
 export class Phone {
@@ -14,6 +16,10 @@ export class Phone {
 
   /** `trips` as the stage says. The one on the phone stays until it has ended. */
   show(trips, now) {
+    if (!room.matches) {
+      this.hide();
+      return;
+    }
     if (this.#shown) {
       const same = trips.find(({ trip_id: id }) => id === this.#shown.trip_id);
       if (same) {

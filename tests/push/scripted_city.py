@@ -144,14 +144,11 @@ class ScriptedCity:
         now_s = time.monotonic()
         under_way = sum(trip.car is not None for trip in self.trips.values())
         waiting = len(self.trips) - under_way
-        if (
-            under_way < self._wanted
-            and waiting <= self._wanted / 8
-            and self._random.random() < seconds * self._wanted / 8
-        ):
+        if waiting <= self._wanted / 8 and self._random.random() < seconds * self._wanted / 8:
             self._ask()
         for trip in list(self.trips.values()):
-            if trip.car is None and now_s - trip.asked_s > WAITS_S:
+            if trip.car is None and now_s - trip.asked_s > WAITS_S and under_way < self._wanted:
+                under_way += 1
                 await self._match(trip, index)
         for car in self.cars:
             if not car.move(seconds):
