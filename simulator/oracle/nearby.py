@@ -17,7 +17,7 @@ from typing import NamedTuple
 import numpy as np
 
 from simulator.latency import Latencies
-from simulator.oracle.accusations import Accusation, missing, wrongly_shown
+from simulator.oracle.accusations import Accusation, Evidence, missing, wrongly_shown
 from simulator.oracle.findings import Finding, Findings, Kind
 from simulator.oracle.promises import Promises
 from simulator.oracle.reach import Fleet, Ints
@@ -167,8 +167,19 @@ class NearbyOracle:
                 case = (id(seat), kind, driver_id)
                 self._held.add(case)
                 if case not in held:
-                    kept = {} if self._findings.is_full(kind) else evidence(n)
+                    kept = {} if self._findings.is_full(kind) else self._with_acceptance(evidence(n), driver_id, now_ms)
                     self._findings.note(kind, now_ms, seat.rider, driver_id, why=why, **kept)
+
+    def _with_acceptance(self, evidence: Evidence, driver_id: str, now_ms: int) -> Evidence:
+        """And how long ago ingest accepted the fix that must be known: by how much more than `settle_ms` it is late."""
+        number = self._truth.number.get(driver_id)
+        fix_time_ms = evidence.get("newer_fix_time_ms", evidence["fix_time_ms"])
+        sent = (
+            self._truth.was_sent(number, fix_time_ms) if number is not None and isinstance(fix_time_ms, int) else None
+        )
+        if sent is None or sent.judged_ms is None:
+            return evidence
+        return {**evidence, "accepted_ago_ms": now_ms - sent.judged_ms}
 
     def _measure(self, screens: Screens, fleet: Fleet, now_ms: int) -> Sweep:
         """How far from the truth, and how old, all cars of this fleet are that are shown as live."""

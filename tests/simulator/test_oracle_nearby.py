@@ -234,7 +234,9 @@ def test_a_car_that_left_and_is_still_shown_is_a_ghost() -> None:
     street.send(0, 4, 560)
     assert not street.sweep(6)
     assert street.sweep(7) == {Kind.GHOST: 1}
-    assert street.findings.first[Kind.GHOST].evidence["why"] == "has left the rider's circle"
+    evidence = street.findings.first[Kind.GHOST].evidence
+    assert evidence["why"] == "has left the rider's circle"
+    assert (evidence["newer_fix_time_ms"], evidence["accepted_ago_ms"]) == (START_MS + 4_000, 3_000)
 
 
 def test_a_marker_that_lags_behind_is_a_position_error_and_a_block_away_a_ghost() -> None:
