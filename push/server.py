@@ -15,19 +15,20 @@ from collections.abc import Callable
 from time import perf_counter
 from typing import Any, Final
 
-from websockets.asyncio.server import Server, ServerConnection, serve
+from websockets.asyncio.server import Server, ServerConnection
 from websockets.exceptions import ConnectionClosed
 from websockets.http11 import Request, Response
 
 from infra.clock import Clock
 from infra.identity import Principal
 from push.actions import Action, Close, Look, Pong, Send, Unwatch, Watch, WatchTrip, Welcome, close
-from push.handshake import allowed_origins, refusal, select_subprotocol, token_of
+from push.doors import open_doors
+from push.handshake import refusal, token_of
 from push.ladder import Step
 from push.metrics import RiderMetrics
 from push.mirror import Mirror
 from push.protocol import CLOSE_REASONS, DRAINING, TOO_MANY_CONNECTIONS, encode_server
-from push.rider import CLOSE_WITHIN_S, Rider, RiderConnection
+from push.rider import Rider, RiderConnection
 from push.session import Limits, Session
 from push.settings import PushSettings
 from push.share_guard import GoodLinks, ShareGuard
@@ -35,13 +36,6 @@ from push.subscriptions import Regions, Subscriptions
 from push.trip_mirror import TripMirror
 from push.trip_watch import Trips
 
-#: A client's message is a few hundred bytes, the longest is a token.
-MAX_MESSAGE_BYTES: Final = 4_096
-#: The default backlog of 100 makes a burst of riders wait for TCP's 1 s retransmission (measured: 10x fewer a second).
-BACKLOG: Final = 4_096
-#: uvloop accepts one connection in a turn of its loop, for each listening socket (measured: 200 that waited took 201
-#: turns). So there are several for one port: when turns are long, in a storm, riders must not wait for one turn each.
-ACCEPTED_AT_ONCE: Final = 16
 #: Riders are looked at once a second, an eighth of them at a time.
 WHEEL_SLOTS: Final = 8
 WHEEL_TURN_S: Final = 1.0
@@ -90,29 +84,8 @@ class PushServer:
     async def start(self, regions: Regions, trips: Trips, listening: socket.socket) -> None:
         """Serve riders on a bound socket (see `rider.listen`)."""
         self._subscriptions.follow(regions, trips)
-        self._servers = [await self._listen(listening.dup()) for _ in range(ACCEPTED_AT_ONCE)]
-        listening.close()
+        self._servers = await open_doors(listening, self._ride, self._admit, self._settings)
         self._tasks = [asyncio.create_task(part) for part in (self._turn_wheel(), self._guard.run())]
-
-    async def _listen(self, listening: socket.socket) -> Server:
-        settings = self._settings
-        return await serve(
-            self._ride,
-            sock=listening,
-            backlog=BACKLOG,
-            origins=allowed_origins(settings.allowed_origins, settings.push_host, settings.push_http_port),
-            select_subprotocol=select_subprotocol,
-            process_request=self._admit,
-            server_header=None,
-            compression=None,
-            open_timeout=settings.auth_timeout_s,
-            ping_interval=None,
-            close_timeout=CLOSE_WITHIN_S,
-            max_size=MAX_MESSAGE_BYTES,
-            max_queue=4,
-            write_limit=(settings.write_limit_bytes - 1, settings.write_limit_bytes // 4),
-            create_connection=RiderConnection,
-        )
 
     async def drain(self) -> None:
         """Stop accepting, tell every rider, and close them one by one over `drain_s`."""

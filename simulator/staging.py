@@ -1,4 +1,4 @@
-"""What the live map's stage shows of a run just now. Pure."""
+"""What the live map's stage shows of a run just now."""
 
 from __future__ import annotations
 

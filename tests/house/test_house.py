@@ -102,7 +102,8 @@ def imports_of(path: Path) -> frozenset[str]:
 def test_everything_that_is_imported_is_a_declared_dependency() -> None:
     optional = PROJECT["project"]["optional-dependencies"]
     declared = {
-        canonicalize_name(Requirement(line).name) for line in [*PROJECT["project"]["dependencies"], *optional["local"]]
+        canonicalize_name(Requirement(line).name)
+        for line in [*PROJECT["project"]["dependencies"], *optional["local"], *optional["report"]]
     }
     distributions = packages_distributions()
     imported = set().union(*(imports_of(path) for path in SOURCES)) - set(ROOMS) - sys.stdlib_module_names
