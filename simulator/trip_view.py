@@ -249,7 +249,8 @@ class TripView:
 
     def _place(self, car: TripCar) -> None:
         trip = self.trip
-        assert trip is not None
+        if trip is None:
+            return  # only another trip was told
         if trip.state in ENDED:
             self._broken(Kind.GHOST, "a position after the end of the trip", fix_time_ms=car.fix_time_ms)
         if car.driver_id != trip.driver_id:
