@@ -1,7 +1,7 @@
 # ridestream. `make` alone lists what can be made. Needs Python 3.11 to 3.13, make and a package index.
 
 .DEFAULT_GOAL := help
-.PHONY: help run test chaos bench lock docs clean
+.PHONY: help run test chaos scenarios mutations bench lock docs clean
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -23,6 +23,12 @@ test: $(VENV)/dev.installed ## Lint, type-check and test everything that needs n
 
 chaos: $(VENV)/dev.installed ## Kill services, cut off riders and slow their phones down in the middle of their trips, for minutes
 	@exec $(BIN)/python -m pytest -n 0 -m chaos $(ARGS)
+
+scenarios: $(VENV)/dev.installed ## Play the shipped scenarios but the largest, on the embedded engines, and judge what riders were shown
+	@exec $(BIN)/python -m pytest -n 0 -m scenarios $(ARGS)
+
+mutations: $(VENV)/dev.installed ## Break the system on purpose, and see that the oracle names what is broken
+	@exec $(BIN)/python -m tests.mutations $(ARGS)
 
 bench: $(VENV)/dev.installed ## Run the benchmarks of docs/benchmarks.md
 	@exec $(BIN)/python -m tests.bench $(ARGS)

@@ -52,6 +52,8 @@ class Manner:
     #: On which port to show the live map a stage, and to which pages; None: not.
     stage_port: int | None = None
     stage_origins: tuple[str, ...] = ()
+    #: No other cars are in the system.
+    alone: bool = False
 
 
 def new_emitter(scenario: Scenario, wires: Wires, manner: Manner, tally: Tally, hear: Hear) -> Emitter:

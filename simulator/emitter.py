@@ -67,6 +67,7 @@ class Emitter:
         self._progress = asyncio.Event()
         self._session: aiohttp.ClientSession | None = None
         self.denied: str | None = None
+        self._error: BaseException | None = None
 
     async def __aenter__(self) -> Self:
         self._session = aiohttp.ClientSession(
@@ -75,6 +76,8 @@ class Emitter:
             cookie_jar=aiohttp.DummyCookieJar(),
         )
         self._tasks = [asyncio.create_task(self._run(number)) for number in range(len(self._lanes))]
+        for task in self._tasks:
+            task.add_done_callback(self._ended)
         return self
 
     async def __aexit__(
@@ -100,7 +103,9 @@ class Emitter:
         self.tally.sent += 1
 
     async def room(self, most_waiting: int = MOST_WAITING) -> None:
-        """Wait until fewer than `most_waiting` fixes wait for a verdict. Raises Denied."""
+        """Wait until fewer than `most_waiting` fixes wait for a verdict. Raises Denied, and what `hear` raised."""
+        if self._error is not None:
+            raise self._error
         while self.tally.unacknowledged >= most_waiting and self.denied is None:
             await self._next_progress()
         if self.denied is not None:
@@ -118,6 +123,14 @@ class Emitter:
     async def _next_progress(self) -> None:
         self._progress.clear()
         await self._progress.wait()
+        if self._error is not None:
+            raise self._error
+
+    def _ended(self, lane: asyncio.Task[None]) -> None:
+        # Whoever hears verdicts may fail; a lane that ended without a word would leave its pings without one.
+        if not lane.cancelled() and lane.exception() is not None:
+            self._error = lane.exception()
+            self._progress.set()
 
     async def _run(self, number: int) -> None:
         waiting, work = self._lanes[number], self._work[number]

@@ -45,6 +45,11 @@ def parser() -> argparse.ArgumentParser:
         help="with a scenario: the report, HTML, and its JSON twin beside it "
         "(default: .ridestream/reports/SCENARIO.html)",
     )
+    fleet.add_argument(
+        "--alone",
+        action="store_true",
+        help="with a scenario: no other cars are in the system, so any other that is shown is a ghost",
+    )
     fleet.add_argument("--no-report", action="store_true", help="with a scenario: write no report")
     fleet.add_argument("--reads-url", help="with a scenario: address of push's HTTP reads (default: this machine)")
     fleet.add_argument(

@@ -157,6 +157,7 @@ class Play:
             settle_ms=round(self._scenario.bounds.settle_s * 1_000),
             start_ms=start_ms,
             sweep_ms=SWEEP_MS,
+            alone=self._manner.alone,
         )
 
     async def _sit_down(self, crowd: Crowd) -> None:

@@ -70,6 +70,7 @@ def perform(
         options.wait_s,
         stage_port,
         tuple(_origins(wires.reads_url)),
+        options.alone,
     )
     recorded = read_requests(scenario.demand.file) if scenario.demand and scenario.demand.file else ()
     played: Played = uvloop.run(Play(scenario, load_city(scenario.city), recorded, wires, manner, recording).run())

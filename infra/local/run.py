@@ -130,7 +130,7 @@ class Run:
 
     def play(self, scenario: str, options: Sequence[str]) -> int:
         """Play a scenario on this terminal, and return what it says. Raises CannotRun, Stopped."""
-        command = [sys.executable, "-m", "simulator", "simulate", scenario, *options]
+        command = [sys.executable, "-m", "simulator", "simulate", scenario, "--alone", *options]
         with subprocess.Popen(command, env={**os.environ, **self._env}) as player:  # noqa: S603  our own module
             try:
                 while player.poll() is None:

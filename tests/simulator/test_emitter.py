@@ -170,3 +170,31 @@ async def test_the_schedule_waits_when_far_too_much_is_unanswered() -> None:
             assert emitter.tally.unacknowledged == 30
             await emitter.finish(10)
     assert emitter.tally.accepted == 100
+
+
+async def test_who_fails_on_hearing_a_verdict_fails_the_run_and_does_not_hang_it() -> None:
+    def hear(*_: object) -> None:
+        raise RuntimeError("cannot be judged")
+
+    async with fake_ingest() as ingest, Emitter(ingest.url, lambda: "t", Random(1), Tally(), hear=hear) as emitter:
+        emitter.offer(fixes(1, 1))
+        with pytest.raises(RuntimeError, match="cannot be judged"):
+            await emitter.finish(10)
+
+
+async def test_each_ping_is_heard_with_its_verdict_and_its_time_since_it_was_due() -> None:
+    heard: list[tuple[str, str | None, bool]] = []
+
+    async with fake_ingest() as ingest:
+        due_s = asyncio.get_running_loop().time()
+        async with Emitter(
+            ingest.url,
+            lambda: "t",
+            Random(1),
+            Tally(),
+            hear=lambda fix, reason, took_ms: heard.append((fix.ping_id, reason, took_ms >= 5_000)),
+        ) as emitter:
+            for fix, late_s in zip(fixes(2, 1), (0.0, 5.0), strict=True):
+                emitter.offer_due(fix, due_s - late_s)
+            await emitter.finish(10)
+    assert sorted(heard) == [("0-0", None, False), ("1-0", None, True)]
