@@ -1,0 +1,323 @@
+"""The mutations: ways to break the system, and for each the verdict that must name it. Data.
+
+A mutation is what a plausible bug does, not what a saboteur would. Where a promise is kept in two places, both are
+broken, because one alone is not seen by anybody; the comments say so.
+"""
+
+from __future__ import annotations
+
+from tests.mutations.edits import Edit, Mutation
+from tests.mutations.worlds import LATE, LIES, LOSSY_KAFKA, LOSSY_PUBSUB, RIM, SILENCE, SLOW_TICKS
+
+#: push's own rule that nothing older is shown than was shown: with it, no other mistake lets a marker go back.
+_NO_HIGH_WATER = Edit("push/mirror.py", "car.fix_time_ms < driver.high_water_ms or now_ms", "now_ms")
+
+MUTATIONS = (
+    # --- time ------------------------------------------------------------------------------------------------------
+    Mutation(
+        "no_eviction",
+        "silent drivers are never removed from the index, nor hidden by push",
+        SILENCE,
+        "ghost",
+        (
+            Edit(
+                "stream/handlers.py",
+                "self._metrics.evicted += await self._index.evict_all(by_region)",
+                "self._metrics.evicted += len(by_region)",
+            ),
+            # push hides who is gone by itself, so that a dead worker leaves no car on the map.
+            Edit(
+                "push/mirror.py",
+                "driver.high_water_ms or now_ms - car.fix_time_ms >= self._gone_after_ms:",
+                "driver.high_water_ms:",
+            ),
+        ),
+    ),
+    Mutation(
+        "clock_of_the_phones",
+        "push takes the newest fix of all phones for the time that it is",
+        SILENCE,
+        "stale_shown_as_live",
+        (
+            Edit(
+                "push/mirror.py",
+                "now_ms = self._now_ms = max(now_ms, self._now_ms)",
+                "times = [each.car.fix_time_ms for each in self._drivers.values() if each.car is not None]\n"
+                "        now_ms = self._now_ms = max([self._now_ms, *times])",
+            ),
+        ),
+    ),
+    Mutation(
+        "deadline_forgotten",
+        "a car turns stale only when something else is to be told of it",
+        SILENCE,
+        "stale_shown_as_live",
+        (Edit("push/mirror.py", "        if due_ms < driver.due_ms:\n", "        if due_ms < 0:\n"),),
+    ),
+    Mutation(
+        "trip_deadline_forgotten",
+        "the rider of a trip is never told that the car's phone has fallen silent",
+        SILENCE,
+        "stale_shown_as_live",
+        (
+            Edit(
+                "push/trip_mirror.py",
+                "if due_ms is not None and due_ms < copy.due_ms:",
+                "if due_ms is not None and due_ms < 0:",
+            ),
+        ),
+    ),
+    Mutation(
+        "time_of_arrival",
+        "ingest writes down when a ping came, not when its fix was taken",
+        LIES,
+        "ghost",
+        (
+            Edit(
+                "ingest/admission.py",
+                "        driver_id,\n        ping.fix_time_ms,\n",
+                "        driver_id,\n        received_at_ms,\n",
+            ),
+        ),
+    ),
+    # --- order and repetition --------------------------------------------------------------------------------------
+    Mutation(
+        "arrival_order",
+        "the fix that comes last counts, not the one that was taken last",
+        LATE,
+        "backwards",
+        (
+            Edit(
+                "stream/positions.py",
+                "if fix_time_ms <= newest.fix_time_ms:",
+                "if fix_time_ms == newest.fix_time_ms:",
+            ),
+            Edit("push/mirror.py", "driver.car is None or car.fix_time_ms >= driver.car.fix_time_ms:", "True:"),
+            _NO_HIGH_WATER,
+        ),
+    ),
+    Mutation(
+        "backfill_lost",
+        "of the fixes that come late only the newest joins the track of a trip",
+        LATE,
+        "ping_lost",
+        (Edit("stream/trips.py", "state.join(fixes)", "state.join([live])"),),
+    ),
+    Mutation(
+        "repeated_ping_kept",
+        "a fix that is sent again is kept again: the track is a list where it was a set",
+        LATE,
+        "ping_doubled",
+        (
+            Edit("stream/track.py", "if _content(fix) >= _content(self._fix(at)):", "if False:"),
+            Edit(
+                "stream/trip_index.py",
+                "(fix.fix_time_ms, pack_fix(fix)) for fix in write.fixes",
+                '(__import__("uuid").uuid4().hex, pack_fix(fix)) for fix in write.fixes',
+            ),
+        ),
+    ),
+    Mutation(
+        "events_not_deduplicated",
+        "an event that is written again is logged again",
+        LATE,
+        "trip_event_doubled",
+        (
+            Edit(
+                "stream/trip_index.py",
+                "if redis.call('HSETNX', KEYS[3], ARGV[i], offset + 1) == 1 then",
+                "if redis.call('HSET', KEYS[3], ARGV[i], offset + 1) >= 0 then",
+            ),
+        ),
+    ),
+    Mutation(
+        "events_conflated",
+        "of events that come together a rider is told the newest, as with positions",
+        SLOW_TICKS,
+        "trip_event_lost",
+        (Edit("push/trip_outbox.py", "entries = entries[:EVENTS_AT_ONCE]", "entries = entries[-1:]"),),
+    ),
+    Mutation(
+        "events_newest_first",
+        "events that come together are told newest first",
+        SLOW_TICKS,
+        "trip_event_out_of_order",
+        (
+            Edit(
+                "push/trip_outbox.py",
+                "self.view.events(shown, entries, self.offset,",
+                "self.view.events(shown, entries[::-1], self.offset,",
+            ),
+        ),
+    ),
+    Mutation(
+        "resumed_too_far",
+        "a rider's app that comes back is told what follows the first event that it missed",
+        LATE,
+        "trip_event_lost",
+        (
+            Edit(
+                "push/trip_outbox.py",
+                "            after = recover[1]\n",
+                "            after = min(recover[1] + 1, shown.offset)\n",
+            ),
+        ),
+    ),
+    Mutation(
+        "shown_after_the_end",
+        "a rider goes on seeing the driver when the trip is over",
+        LATE,
+        "ghost",
+        (
+            # Two rooms keep this promise: stream takes the car away, and push does not show it.
+            Edit("stream/trip_state.py", "car_gone=ended or self.drive.held", "car_gone=self.drive.held"),
+            Edit(
+                "push/trip_mirror.py",
+                "if car is None or trip.ended or car.assignment",
+                "if car is None or car.assignment",
+            ),
+        ),
+    ),
+    # --- loss ------------------------------------------------------------------------------------------------------
+    Mutation(
+        "ack_before_kafka",
+        "ingest answers 202 at once, and does not wait for Kafka",
+        LOSSY_KAFKA,
+        "ping_lost",
+        (
+            Edit(
+                "ingest/routes.py",
+                "                self._producer.send(admitted, acknowledged)\n",
+                "                self._producer.send(admitted, lambda acked: None)\n"
+                "                acknowledged(True)\n",
+            ),
+        ),
+    ),
+    Mutation(
+        "gap_ignored",
+        "push goes on after a gap in a region's sequence",
+        LOSSY_PUBSUB,
+        "ghost",
+        (
+            Edit(
+                "push/mirror.py",
+                "        if not _follows(copy, delta):\n            copy.buffer = ",
+                "        if False:\n            copy.buffer = ",
+            ),
+        ),
+    ),
+    # --- whose screen shows what -----------------------------------------------------------------------------------
+    Mutation(
+        "leave_dropped",
+        "a rider is not told that a car has left",
+        RIM,
+        "ghost",
+        (
+            Edit(
+                "push/outbox.py",
+                "update_tail(bodies(batch.enter, now_ms), moved, batch.leave)",
+                "update_tail(bodies(batch.enter, now_ms), moved, [])",
+            ),
+        ),
+    ),
+    Mutation(
+        "walked_away",
+        "a rider who looks elsewhere is not told to forget the cars of where it was",
+        RIM,
+        "ghost",
+        (
+            Edit(
+                "push/outbox.py",
+                "self._add(Batch(enter, [], [driver_id for driver_id in before if driver_id not in after]))",
+                "self._add(Batch(enter, [], []))",
+            ),
+        ),
+    ),
+    Mutation(
+        "cells_by_their_centre",
+        "a circle is covered with the cells that lie wholly in it",
+        RIM,
+        "missing",
+        (
+            Edit(
+                "push/cover.py",
+                "if far_m - 2 * _slack(each, slack_m) <= radius_m}",
+                "if far_m <= radius_m}",
+            ),
+        ),
+    ),
+    Mutation(
+        "region_next_door",
+        "a circle that reaches into another region is answered from its own region alone",
+        RIM,
+        "missing",
+        (
+            Edit(
+                "push/cover.py",
+                "frozenset(region_of(cell) for cell in cells)",
+                "frozenset({region_of(next(iter(cells)))})",
+            ),
+        ),
+    ),
+    Mutation(
+        "rank_cut_short",
+        "cells that reach beyond the last rank are not looked at, though part of them lies before it",
+        RIM,
+        "missing",
+        (
+            Edit(
+                "push/nearest.py",
+                "beyond = far_m - self._cover.spread_m > self._reach[0]",
+                "beyond = far_m > self._reach[0]",
+            ),
+        ),
+    ),
+    Mutation(
+        "positions_rounded",
+        "the index keeps four decimals of a degree",
+        RIM,
+        "position_error",
+        (
+            Edit(
+                "stream/regions.py",
+                "        fix.lat,\n        fix.lon,\n        cell,\n",
+                "        round(fix.lat, 4),\n        round(fix.lon, 4),\n        cell,\n",
+            ),
+        ),
+    ),
+    # --- what is believed ------------------------------------------------------------------------------------------
+    Mutation(
+        "leaps_believed",
+        "a car may drive at any speed",
+        LIES,
+        "ghost",
+        (
+            Edit(
+                "stream/positions.py",
+                "    return bool(h3.great_circle_distance((before.lat, before.lon), (after.lat, after.lon), "
+                'unit="m") <= reach_m)',
+                "    return True",
+            ),
+        ),
+    ),
+    Mutation(
+        "mocks_accepted",
+        "positions that another app made up are accepted",
+        LIES,
+        "ping_unaccounted",
+        (Edit("ingest/admission.py", "if ping.is_mock and not limits.accept_mock:", "if False:"),),
+    ),
+    Mutation(
+        "verdicts_mixed_up",
+        "the verdicts of a batch come in another order than its pings",
+        LIES,
+        "ping_unaccounted",
+        (
+            Edit(
+                "ingest/routes.py",
+                "encode_verdicts(results, accepted)",
+                "encode_verdicts(sorted(results, key=lambda one: one.status), accepted)",
+            ),
+        ),
+    ),
+)
