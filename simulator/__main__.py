@@ -14,43 +14,17 @@ from random import Random
 import uvloop
 
 from infra.settings import SettingsError, load
-from simulator.cast import Wires as ScenarioWires
 from simulator.clocks import NoIngest, WrongClock
 from simulator.fleet import PHASE_MS, Fleet
-from simulator.options import parser
-from simulator.recorded_requests import RequestsError
+from simulator.options import BadUsage, parser
 from simulator.replay import Plan, replay, setting
 from simulator.report import FAILED, INTERRUPTED, OK, USAGE
-from simulator.results.plots import PlotsMissing
-from simulator.riders import RiderGone
 from simulator.roads import RoadNetwork, RoadsError, load_manhattan, load_network, open_table
 from simulator.run import Manner, Wires
-from simulator.scenario import ScenarioError
-from simulator.scenario_command import listed, perform, scenario_of
-from simulator.scenario_command import rehearse as rehearse_scenario
 from simulator.settings import SimulatorSettings
 from simulator.simulate import rehearse, simulate
-from simulator.stage import StageError
-from simulator.tokens import dispatch_bearer, fleet_bearer, local_key, reader_bearer, rider_bearer
+from simulator.tokens import fleet_bearer, local_key, rider_bearer
 from simulator.trace import ALIASES, Recording, TraceError, read_trace, time_ms
-
-#: What is wrong with what was asked for, or with where it was asked: one line, and nothing was sent.
-REFUSALS = (
-    NoIngest,
-    WrongClock,
-    RoadsError,
-    TraceError,
-    SettingsError,
-    ScenarioError,
-    RequestsError,
-    StageError,
-    PlotsMissing,
-    RiderGone,
-)
-
-
-class BadUsage(Exception):
-    """The options do not make sense together; the message says which."""
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -59,11 +33,8 @@ def main(argv: list[str] | None = None) -> int:
     try:
         if options.verb == "replay":
             return _replay(options)
-        if options.list:
-            print(listed())
-            return OK
-        return _play(options) if options.scenario else _simulate(options)
-    except (*REFUSALS, BadUsage) as error:
+        return _scenario(options) if options.scenario or options.list else _simulate(options)
+    except (BadUsage, NoIngest, WrongClock, RoadsError, TraceError, SettingsError) as error:
         print(f"ridestream {options.verb}: {error}", file=sys.stderr)
         return USAGE
     except OSError as error:
@@ -73,42 +44,15 @@ def main(argv: list[str] | None = None) -> int:
         return INTERRUPTED
 
 
-def _play(options: argparse.Namespace) -> int:
-    if options.interval_s is not None:
-        raise BadUsage("--interval-s: the scenario says it (fleet.interval_s)")
-    if options.token:
-        raise BadUsage("--token: a scenario needs tokens of many kinds, and mints them with RIDESTREAM_JWT_KEY")
-    scenario = scenario_of(options)
-    if options.dry_run and not (options.record and options.start and scenario.duration_s):
-        raise BadUsage("--dry-run needs --record, --start, and a duration (--duration-s)")
+def _scenario(options: argparse.Namespace) -> int:
+    # Only whoever plays one waits for what it takes: numpy, an oracle, thousands of riders.
+    from simulator.scenario_command import listed, play
+
+    if options.list:
+        print(listed())
+        return OK
     with _recording(options.record) as recording:
-        if options.dry_run:
-            assert recording is not None
-            rehearse_scenario(scenario, _time(options.start), recording)
-            return OK
-        stage_port = options.stage_port or load(SimulatorSettings).stage_port or None
-        return perform(scenario, options, _scenario_wires(options), stage_port, recording)
-
-
-def _scenario_wires(options: argparse.Namespace) -> ScenarioWires:
-    settings = load(SimulatorSettings)
-    key, algorithm = settings.jwt_key or local_key(), settings.jwt_algorithm
-    try:
-        fleet, dispatch = fleet_bearer("", key, algorithm), dispatch_bearer(key, algorithm)
-        reader = reader_bearer(key, algorithm)
-    except ValueError as error:
-        raise BadUsage(str(error)) from None
-    reads_url = (options.reads_url or settings.reads_at()).rstrip("/")
-    return ScenarioWires(
-        (options.url or settings.posts_to()).rstrip("/"),
-        options.stream_url or settings.watches_at(),
-        reads_url,
-        settings.measured_at(),
-        fleet,
-        dispatch,
-        reader,
-        lambda rider_id: rider_bearer("", key, algorithm, rider_id)(),
-    )
+        return play(options, recording, _time(options.start) if options.start else None)
 
 
 def _simulate(options: argparse.Namespace) -> int:

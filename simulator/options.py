@@ -15,6 +15,10 @@ EXIT_CODES = """exit codes:
 """
 
 
+class BadUsage(Exception):
+    """The options do not make sense together, or nothing can be done with them; the message says why."""
+
+
 def parser() -> argparse.ArgumentParser:
     """The command line."""
     top = argparse.ArgumentParser(

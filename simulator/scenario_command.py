@@ -9,18 +9,25 @@ from pathlib import Path
 
 import uvloop
 
+from infra.settings import load
 from simulator.cast import Manner, Wires
 from simulator.city import load_city
 from simulator.faults import problems_of
 from simulator.fingerprint import Fingerprint
+from simulator.options import BadUsage
 from simulator.play import Play, Played
-from simulator.recorded_requests import read_requests
+from simulator.recorded_requests import RequestsError, read_requests
 from simulator.report import FAILED, INTERRUPTED, OK
 from simulator.results import html, plots, twin
 from simulator.results.machine import command_line, this_machine, versions
+from simulator.results.plots import PlotsMissing
+from simulator.riders import RiderGone
 from simulator.rides import Place, Ride
-from simulator.scenario import City, Scenario
+from simulator.scenario import City, Scenario, ScenarioError
 from simulator.scenarios import load_scenario, scenario_names
+from simulator.settings import SimulatorSettings
+from simulator.stage import StageError
+from simulator.tokens import dispatch_bearer, fleet_bearer, local_key, reader_bearer, rider_bearer
 from simulator.town import Town
 from simulator.trace import Recording
 
@@ -39,6 +46,45 @@ def listed() -> str:
 def _size(scenario: Scenario) -> str:
     time = "until stopped" if scenario.duration_s is None else f"{scenario.duration_s:g} s"
     return f" ({scenario.fleet.drivers:,} drivers, {scenario.riders.map:,} riders, {time})"
+
+
+def play(options: argparse.Namespace, recording: Recording | None, start_ms: int | None) -> int:
+    """What `simulate SCENARIO` does. Returns the exit code. Raises BadUsage, and what talking to a system may raise."""
+    if options.interval_s is not None:
+        raise BadUsage("--interval-s: the scenario says it (fleet.interval_s)")
+    if options.token:
+        raise BadUsage("--token: a scenario needs tokens of many kinds, and mints them with RIDESTREAM_JWT_KEY")
+    try:
+        scenario = scenario_of(options)
+        if not options.dry_run:
+            stage_port = options.stage_port or load(SimulatorSettings).stage_port or None
+            return perform(scenario, options, _wires(options), stage_port, recording)
+        if recording is None or start_ms is None or scenario.duration_s is None:
+            raise BadUsage("--dry-run needs --record, --start, and a duration (--duration-s)")
+        rehearse(scenario, start_ms, recording)
+        return OK
+    except (ScenarioError, RequestsError, StageError, PlotsMissing, RiderGone) as error:
+        raise BadUsage(str(error)) from None
+
+
+def _wires(options: argparse.Namespace) -> Wires:
+    settings = load(SimulatorSettings)
+    key, algorithm = settings.jwt_key or local_key(), settings.jwt_algorithm
+    try:
+        fleet, dispatch = fleet_bearer("", key, algorithm), dispatch_bearer(key, algorithm)
+        reader = reader_bearer(key, algorithm)
+    except ValueError as error:
+        raise BadUsage(str(error)) from None
+    return Wires(
+        (options.url or settings.posts_to()).rstrip("/"),
+        options.stream_url or settings.watches_at(),
+        (options.reads_url or settings.reads_at()).rstrip("/"),
+        settings.measured_at(),
+        fleet,
+        dispatch,
+        reader,
+        lambda rider_id: rider_bearer("", key, algorithm, rider_id)(),
+    )
 
 
 def scenario_of(options: argparse.Namespace) -> Scenario:
