@@ -12,6 +12,7 @@ import uvloop
 from infra.settings import load
 from simulator.cast import Manner, Wires
 from simulator.city import load_city
+from simulator.dispatch import NoErrands
 from simulator.faults import problems_of
 from simulator.fingerprint import Fingerprint
 from simulator.options import BadUsage
@@ -22,7 +23,6 @@ from simulator.results import html, plots, twin
 from simulator.results.machine import command_line, this_machine, versions
 from simulator.results.plots import PlotsMissing
 from simulator.riders import RiderGone
-from simulator.rides import Place, Ride
 from simulator.scenario import City, Scenario, ScenarioError
 from simulator.scenarios import load_scenario, scenario_names
 from simulator.settings import SimulatorSettings
@@ -163,19 +163,6 @@ def rehearse(scenario: Scenario, start_ms: int, recording: Recording) -> int:
         pings += len(sendings)
     print(f"recorded {pings:,} pings of {scenario.fleet.drivers:,} drivers; fingerprint {fingerprint.hexdigest()}")
     return pings
-
-
-class NoErrands:
-    """There is nobody to ask; what dispatch is not told, it takes for confirmed."""
-
-    def ask(self, request: int, place: Place, radius_m: float) -> None:
-        pass
-
-    def shown(self, request: int) -> None:
-        return None
-
-    def say(self, ride: Ride) -> None:
-        pass
 
 
 def _report_path(scenario: Scenario, options: argparse.Namespace) -> Path | None:
