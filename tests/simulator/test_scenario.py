@@ -243,7 +243,7 @@ def test_a_shipped_scenario_reads_and_says_what_it_is_for(name: str) -> None:
 def test_all_but_the_large_ones_are_short_and_small(name: str) -> None:
     scenario = load_scenario(name)
     assert scenario.duration_s is not None
-    assert scenario.duration_s <= 60
+    assert scenario.duration_s <= 75
     assert scenario.fleet.drivers <= 300
     assert scenario.riders.map <= 150
 
