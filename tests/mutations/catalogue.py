@@ -7,7 +7,7 @@ broken, because one alone is not seen by anybody; the comments say so.
 from __future__ import annotations
 
 from tests.mutations.edits import Edit, Mutation
-from tests.mutations.worlds import LATE, LIES, LOSSY_KAFKA, LOSSY_PUBSUB, RIM, SILENCE, SLOW_TICKS
+from tests.mutations.worlds import LATE, LIES, LOSSY_KAFKA, LOSSY_PUBSUB, RIM, SILENCE, STOPS
 
 #: push's own rule that nothing older is shown than was shown: with it, no other mistake lets a marker go back.
 _NO_HIGH_WATER = Edit("push/mirror.py", "car.fix_time_ms < driver.high_water_ms or now_ms", "now_ms")
@@ -101,7 +101,15 @@ MUTATIONS = (
         "of the fixes that come late only the newest joins the track of a trip",
         LATE,
         "ping_lost",
-        (Edit("stream/trips.py", "state.join(fixes)", "state.join([live])"),),
+        (
+            Edit("stream/trips.py", "state.join(fixes)", "state.join([live])"),
+            # At each change of a trip it is joined once more with what its driver's phone sent lately.
+            Edit(
+                "stream/trip_state.py",
+                "        self.join(recent)\n        if self.drive.move_to_newest(recent):",
+                "        if self.drive.move_to_newest(recent):",
+            ),
+        ),
     ),
     Mutation(
         "repeated_ping_kept",
@@ -133,14 +141,14 @@ MUTATIONS = (
     Mutation(
         "events_conflated",
         "of events that come together a rider is told the newest, as with positions",
-        SLOW_TICKS,
+        STOPS,
         "trip_event_lost",
         (Edit("push/trip_outbox.py", "entries = entries[:EVENTS_AT_ONCE]", "entries = entries[-1:]"),),
     ),
     Mutation(
         "events_newest_first",
         "events that come together are told newest first",
-        SLOW_TICKS,
+        STOPS,
         "trip_event_out_of_order",
         (
             Edit(

@@ -49,6 +49,8 @@ mutation breaks both:
 
 - A silent car is evicted from the index by stream, and hidden by push on its own account (`no_eviction`).
 - A newer fix wins in stream, in push's copy, and by push's mark of the newest that was ever shown (`arrival_order`).
+- A late fix joins a trip's track as it comes, and once more, with the last 20,000 pings, at the trip's next change
+  (`backfill_lost`).
 - A trip's car is taken away by stream at the end, and not shown by push (`shown_after_the_end`).
 
 Made with {versions}; {machine}.

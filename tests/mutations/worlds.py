@@ -8,9 +8,9 @@ from tests.mutations.edits import Edit, World
 SILENCE = World("silence", "silence", {"RIDESTREAM_STALE_AFTER_MS": "3000", "RIDESTREAM_GONE_AFTER_MS": "8000"})
 #: Fixes come late, in heaps, in any order and twice; riders of trips drop out and come back.
 LATE = World("late", "late")
-#: The same, and riders are told once a second, so that several events come together.
-SLOW_TICKS = World("late, told once a second", "late", {"RIDESTREAM_TICK_MS": "1000", "RIDESTREAM_MAX_TICK_MS": "1000"})
-#: The same, and every hundredth frame fails on its way to Kafka, as when a leader moves.
+#: Events come right after one another, and riders are told once a second, so that they hear of several at once.
+STOPS = World("stops", "stops", {"RIDESTREAM_TICK_MS": "1000", "RIDESTREAM_MAX_TICK_MS": "1000"})
+#: As `LATE`, and every hundredth frame fails on its way to Kafka, as when a leader moves.
 LOSSY_KAFKA = World(
     "late, frames fail",
     "late",
