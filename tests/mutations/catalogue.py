@@ -7,7 +7,7 @@ broken, because one alone is not seen by anybody; the comments say so.
 from __future__ import annotations
 
 from tests.mutations.edits import Edit, Mutation
-from tests.mutations.worlds import LATE, LIES, LOSSY_KAFKA, LOSSY_PUBSUB, RIM, SILENCE, STOPS
+from tests.mutations.worlds import BORDER, LATE, LIES, LOSSY_KAFKA, LOSSY_PUBSUB, RIM, SILENCE, STOPS
 
 #: push's own rule that nothing older is shown than was shown: with it, no other mistake lets a marker go back.
 _NO_HIGH_WATER = Edit("push/mirror.py", "car.fix_time_ms < driver.high_water_ms or now_ms", "now_ms")
@@ -255,9 +255,10 @@ MUTATIONS = (
         ),
     ),
     Mutation(
+        # As long as anybody looks from over there, push has that region, and answers from it too: nothing is missing.
         "region_next_door",
         "a circle that reaches into another region is answered from its own region alone",
-        RIM,
+        BORDER,
         "missing",
         (
             Edit(
