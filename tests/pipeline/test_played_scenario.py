@@ -20,7 +20,7 @@ pytestmark = [pytest.mark.pipeline, pytest.mark.timeout(120)]
 #: not so far that riders would not be told.
 SCENARIO = """
 title = "A few blocks"
-duration_s = 8
+duration_s = 7
 seed = 3
 [city]
 area = { lat = 40.7580, lon = -73.9855, radius_m = 500 }
@@ -28,7 +28,7 @@ area = { lat = 40.7580, lon = -73.9855, radius_m = 500 }
 drivers = 40
 [demand]
 trips = 3
-until_s = 2
+until_s = 1
 trip_m = [100, 400]
 boarding_s = [1, 3]
 [riders]
@@ -37,7 +37,7 @@ radius_m = 400
 walk_after_s = [60, 90]
 [[faults]]
 kind = "teleport"
-from_s = 3
+from_s = 2
 share = 0.5
 rate = 0.2
 distance_m = 300
