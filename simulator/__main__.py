@@ -46,11 +46,13 @@ def main(argv: list[str] | None = None) -> int:
 
 def _scenario(options: argparse.Namespace) -> int:
     # Only whoever plays one waits for what it takes: numpy, an oracle, thousands of riders.
-    from simulator.scenario_command import listed, play
+    from simulator.scenario_command import check, listed, play
 
     if options.list:
         print(listed())
         return OK
+    # First, so that a mistake in a name costs no recording that is there already.
+    check(options)
     with _recording(options.record) as recording:
         return play(options, recording, _time(options.start) if options.start else None)
 

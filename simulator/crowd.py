@@ -11,6 +11,7 @@ from random import Random
 from simulator.departures import Departures
 from simulator.latency import Latencies
 from simulator.map_rider import Habits, MapRider, Stroll
+from simulator.oracle.findings import Finding, Kind
 from simulator.oracle.seat import Seat
 from simulator.rider_faults import Mishap
 from simulator.view import Broken, Faults, SeenCar, Snapshot, Update
@@ -52,6 +53,9 @@ class Crowd:
         self._departures = departures
         self._on_told, self._on_latency, self._on_broken, self._on_lost = on_told, on_latency, on_broken, on_lost
         self.latency_ms = Latencies()
+        #: The move that took longest.
+        self.slowest: Finding | None = None
+        self._slowest_ms = 0.0
         self.faults = Faults()
         self.updates = self.snapshots = self.cars_told = 0
         #: Connections that ended, by close code or mishap.
@@ -153,7 +157,7 @@ class Crowd:
             self._tell(seat, message.move, message.server_time_ms, at_ms)
             if timed:
                 for car in moved:
-                    self._time(car, received_s, at_ms)
+                    self._time(seat, car, received_s, at_ms)
         except Exception as error:
             # The loop would close the connection and go on: a run that cannot be judged must not pass.
             self.lost.append(f"what a rider saw could not be judged: {error!r}")
@@ -179,10 +183,14 @@ class Crowd:
             for car in cars:
                 on_told(seat, car, server_time_ms, at_ms)
 
-    def _time(self, car: SeenCar, received_s: float, at_ms: int) -> None:
+    def _time(self, seat: Seat, car: SeenCar, received_s: float, at_ms: int) -> None:
         took_ms = self._departures.took_ms(car.driver_id, car.fix_time_ms, received_s)
         if took_ms is not None:
             self.latency_ms.add(took_ms)
+            if took_ms > self._slowest_ms:
+                self._slowest_ms = took_ms
+                evidence = {"why": "took longest from due to shown", "took_ms": took_ms, "fix_time_ms": car.fix_time_ms}
+                self.slowest = Finding(Kind.LATENCY, at_ms, seat.rider, car.driver_id, evidence)
             if self._on_latency is not None:
                 self._on_latency(took_ms, at_ms)
 

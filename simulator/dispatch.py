@@ -81,6 +81,10 @@ class NoErrands:
         pass
 
 
+#: Told when nearby did not show the nearest driver (its id), or did not answer in time (None): (rider, driver, at_ms).
+Amiss = Callable[[str, str | None, int], None]
+
+
 class Waiting(NamedTuple):
     """A request without a driver."""
 
@@ -126,10 +130,11 @@ class Dispatch:
         start_ms: int,
         patience_ms: int,
         boarding_ms: tuple[int, int] = BOARDING_MS,
+        amiss: Amiss = lambda *_: None,
     ) -> None:
         """`places` are (lat, lon) of the nodes. `run` begins every trip id, so that two runs against one system make
         different trips. `boarding_ms` is how long riders take to get in, at least and at most."""
-        self._boarding_ms = boarding_ms
+        self._boarding_ms, self._amiss = boarding_ms, amiss
         self._errands, self._drivers, self._supply = errands, drivers, supply
         self._requests, self._places, self._random = requests, places, random
         self._run, self._start_ms, self._patience_ms = run, start_ms, patience_ms
@@ -139,7 +144,7 @@ class Dispatch:
         #: Of each driver that has a job or is held for one: the ride, once there is one.
         self._busy: dict[int, Ride | None] = {}
         self._now_ms = start_ms
-        self.requested = self.done = self.unserved = self.unconfirmed = self.abandoned = 0
+        self.requested = self.done = self.unserved = self.unconfirmed = self.unshown = self.abandoned = 0
 
     # -- time -------------------------------------------------------------------------------------------------------
 
@@ -216,7 +221,10 @@ class Dispatch:
         shown = self._errands.shown(call.request.number)
         if shown is None:
             self.unconfirmed += 1
+            self._amiss(call.request.rider_id, None, self._now_ms)
         elif self._supply.driver_id(held) not in shown:
+            self.unshown += 1
+            self._amiss(call.request.rider_id, self._supply.driver_id(held), self._now_ms)
             del self._busy[held]
             free = (other for other in others if other not in self._busy and self._supply.driver_id(other) in shown)
             driver = next(free, None)

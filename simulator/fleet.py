@@ -50,13 +50,16 @@ class Fleet:
         interval_ms: int,
         standing_interval_ms: int | None = None,
         vehicles: Mapping[str, float] = VEHICLES,
+        name: str = "sim",
     ) -> None:
-        """`standing_interval_ms`: how often a phone reports that stands; `vehicles`: category and share, sum 1."""
+        """`standing_interval_ms`: how often a phone reports that stands; `vehicles`: category and share, sum 1;
+        `name` begins every driver's id."""
         if drivers < 1 or interval_ms < PHASE_MS:
             raise ValueError(f"a fleet needs at least one driver and an interval of at least {PHASE_MS} ms")
         if not vehicles or not vehicles.keys() <= PACES.keys():
             raise ValueError(f"a fleet's vehicles are of {', '.join(PACES)}")
         self._roads, self._interval_ms = roads, interval_ms
+        self._name = name
         self._standing_interval_ms = interval_ms if standing_interval_ms is None else standing_interval_ms
         self.drivers = [self._hire(number, vehicles, random) for number in range(drivers)]
         phases = interval_ms // PHASE_MS
@@ -154,7 +157,7 @@ class Fleet:
             draw -= share
         car = Car(self._roads, random.randrange(len(self._roads.positions)), random.uniform(*PACES[vehicle_type]))
         # Ids come from the seed and carry the number: no two drivers of one fleet share one.
-        driver_id = f"sim-{random.getrandbits(32):08x}-{number}"
+        driver_id = f"{self._name}-{random.getrandbits(32):08x}-{number}"
         own = Random(random.getrandbits(64))  # noqa: S311 - a simulation must repeat
         driver = Driver(self._roads, number, driver_id, vehicle_type, car, own)
         # Everybody is somewhere in the middle of a day's work.

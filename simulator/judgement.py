@@ -15,6 +15,9 @@ from simulator.results.recorder import POSITION_ERROR, STALENESS, Recorder
 from simulator.scenario import Bounds
 from simulator.town import Town
 
+#: Until then nobody is judged: riders come, and what they see settles.
+SETTLES_S = 12.0
+
 
 class Judgement:
     """Of one run, within these bounds."""
@@ -31,6 +34,14 @@ class Judgement:
         self._truth.judged(self._truth.number[driver_id], fix_time_ms, reason, at_ms)
         self.pings.judged(driver_id, fix_time_ms, reason, at_ms)
 
+    def amiss(self, rider_id: str, driver_id: str | None, at_ms: int) -> None:
+        """Nearby did not show dispatch the nearest driver, or (None) did not answer in time."""
+        if driver_id is None:
+            self.findings.note(Kind.LATENCY, at_ms, rider_id, "", why="GET /v1/nearby was not answered within 2 s")
+        else:
+            why = "the nearest driver is not in the answer of GET /v1/nearby"
+            self.findings.note(Kind.MISSING, at_ms, rider_id, driver_id, why=why)
+
     def sweep(self, seats: Sequence[Seat], now_ms: int, recorder: Recorder) -> None:
         """Look at all that riders are shown now."""
         seen = self.nearby.sweep(seats, now_ms)
@@ -43,8 +54,8 @@ class Judgement:
         for why in crowd.lost:
             self.findings.note(Kind.RIDER_LOST, at_ms, "map", "", why=why)
 
-    def verdicts(self, crowd: Crowd | None) -> list[Verdict]:
-        """As of now."""
+    def verdicts(self, crowd: Crowd | None, elapsed_s: float) -> list[Verdict]:
+        """As of so long after the start."""
         watched = crowd is not None
         return judge(
             self._bounds,
@@ -53,6 +64,14 @@ class Judgement:
                 latency_p99_ms=crowd.latency_ms.percentile(99) if crowd is not None else None,
                 position_error_p99_m=self.nearby.position_error_m.percentile(99) if watched else None,
                 screens_judged=self.nearby.screens_judged if watched else None,
+                screens_least=0 if crowd is None else least_screens(len(crowd.seats), elapsed_s),
                 farthest=self.nearby.farthest,
+                slowest=None if crowd is None else crowd.slowest,
             ),
         )
+
+
+def least_screens(riders: int, elapsed_s: float) -> int:
+    """How many screens must have been judged for the rest to mean something: a quarter of what all riders together
+    would give, looked at once a second, after they had time to settle. In a storm half of them may be away."""
+    return max(1, round(riders * max(0.0, elapsed_s - SETTLES_S) / 4))

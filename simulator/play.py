@@ -85,7 +85,7 @@ class Play:
         self._emitter: Emitter
         self._crowd: Crowd | None = None
         self._errands: TripErrands | None = None
-        self._behind_ms = 0.0
+        self._behind_ms = self._driven_s = 0.0
         self._cars_told = 0
 
     async def run(self) -> Played:
@@ -123,21 +123,23 @@ class Play:
                 stack.push_async_callback(_end, sides)
                 try:
                     await stops.wait_for(self._drive(start_ms))
+                    self._driven_s = time.time() - start_ms / 1_000
                     stops.rearm()
                     await stops.wait_for(self._wind_up(stops.asked))
                 except Denied as refusal:
                     denied = str(refusal)
+                    self._judgement.pings.end(_wall_ms())
         if self._crowd is not None:
             # It says who could not come back only when it ends.
             self._judgement.crowd_ended(self._crowd, _wall_ms())
         self._recorder.finish(_wall_ms())
         return Played(
             self._judgement,
-            self._judgement.verdicts(self._crowd),
+            self._judgement.verdicts(self._crowd, self._driven_s),
             self._recorder,
             self._tally,
             self._fingerprint.hexdigest(),
-            stops.interrupted,
+            stops.asked,
             denied,
             self._seen.riders(),
             self._seen.trips(),
@@ -172,10 +174,10 @@ class Play:
         self._judgement = Judgement(self._town, scenario.bounds, promises)
         if scenario.demand is not None:
             self._errands = new_errands(*self._cast, self._judgement, start_ms)
-            self._town.serve(self._errands, f"sim-{start_ms:x}", self._recorded)
+            self._town.serve(self._errands, f"sim-{start_ms:x}", self._recorded, self._judgement.amiss)
         for fault in scenario.faults:
             until_s = fault.until_s if fault.until_s is not None else scenario.duration_s
-            if until_s is not None:
+            if until_s is not None and until_s > fault.from_s:
                 self._mark(start_ms, fault.from_s, until_s, fault.kind)
         for mishap in scenario.rider_faults:
             self._mark(start_ms, mishap.at_s, mishap.at_s + mishap.for_s, f"riders: {mishap.kind}")

@@ -48,12 +48,28 @@ def _size(scenario: Scenario) -> str:
     return f" ({scenario.fleet.drivers:,} drivers, {scenario.riders.map:,} riders, {time})"
 
 
-def play(options: argparse.Namespace, recording: Recording | None, start_ms: int | None) -> int:
-    """What `simulate SCENARIO` does. Returns the exit code. Raises BadUsage, and what talking to a system may raise."""
+def check(options: argparse.Namespace) -> None:
+    """Raises BadUsage when this cannot be played, before anything is written."""
     if options.interval_s is not None:
         raise BadUsage("--interval-s: the scenario says it (fleet.interval_s)")
+    if options.start and not options.dry_run:
+        raise BadUsage("--start is for --dry-run; a scenario that is played begins now")
+    if options.report is not None and (
+        options.no_report or options.report.is_dir() or options.report.suffix == ".json"
+    ):
+        raise BadUsage("--report takes the name of an HTML file (its JSON twin goes beside it), and no --no-report")
     if options.token:
         raise BadUsage("--token: a scenario needs tokens of many kinds, and mints them with RIDESTREAM_JWT_KEY")
+    if options.dry_run and not (options.record and options.start):
+        raise BadUsage("--dry-run needs --record, --start, and a duration (--duration-s)")
+    try:
+        scenario_of(options)
+    except ScenarioError as error:
+        raise BadUsage(str(error)) from None
+
+
+def play(options: argparse.Namespace, recording: Recording | None, start_ms: int | None) -> int:
+    """What `simulate SCENARIO` does. Returns the exit code. Raises BadUsage, and what talking to a system may raise."""
     try:
         scenario = scenario_of(options)
         if not options.dry_run:
@@ -73,8 +89,11 @@ def _wires(options: argparse.Namespace) -> Wires:
     try:
         fleet, dispatch = fleet_bearer("", key, algorithm), dispatch_bearer(key, algorithm)
         reader = reader_bearer(key, algorithm)
-    except ValueError as error:
-        raise BadUsage(str(error)) from None
+    except ValueError:
+        raise BadUsage(
+            "a scenario mints its tokens: set RIDESTREAM_JWT_KEY to the key that the services verify with (HS256), or "
+            "start `make run` in this folder"
+        ) from None
     return Wires(
         (options.url or settings.posts_to()).rstrip("/"),
         options.stream_url or settings.watches_at(),
@@ -122,7 +141,13 @@ def perform(
     played: Played = uvloop.run(Play(scenario, load_city(scenario.city), recorded, wires, manner, recording).run())
     verdicts = played.verdicts
     document = twin.document(
-        twin.Run(scenario.name, scenario.title, scenario.text, scenario.seed, command_line(sys.argv[1:])),
+        twin.Run(
+            title=scenario.title,
+            scenario=scenario.name,
+            scenario_toml=scenario.text,
+            seed=scenario.seed,
+            command=command_line(sys.argv[1:]),
+        ),
         played.recorder,
         played.tally,
         verdicts,
@@ -147,8 +172,8 @@ def perform(
     return INTERRUPTED if played.interrupted else OK
 
 
-def rehearse(scenario: Scenario, start_ms: int, recording: Recording) -> int:
-    """Play it without a system, as one that shows the truth at once would let it go. Returns how many pings."""
+def rehearse(scenario: Scenario, start_ms: int, recording: Recording) -> None:
+    """Play it without a system, as one that shows the truth at once would let it go, and say what came of it."""
     assert scenario.duration_s is not None
     town, fingerprint, pings = Town(scenario, load_city(scenario.city)), Fingerprint(), 0
     town.begin(start_ms)
@@ -161,8 +186,10 @@ def rehearse(scenario: Scenario, start_ms: int, recording: Recording) -> int:
         for sending in sendings:
             fingerprint.add(sending, start_ms)
         pings += len(sendings)
-    print(f"recorded {pings:,} pings of {scenario.fleet.drivers:,} drivers; fingerprint {fingerprint.hexdigest()}")
-    return pings
+    done = "" if town.dispatch is None else f"; {town.dispatch.done} of {town.dispatch.requested} trips done"
+    print(
+        f"recorded {pings:,} pings of {scenario.fleet.drivers:,} drivers{done}; fingerprint {fingerprint.hexdigest()}"
+    )
 
 
 def _report_path(scenario: Scenario, options: argparse.Namespace) -> Path | None:
@@ -196,5 +223,11 @@ def _summary(played: Played) -> str:
         if verdict.ok and verdict.found is not None and isinstance(verdict.bound, float)
     ]
     lines += [verdict.words(played.recorder.start_ms) for verdict in broken]
-    lines.append("FAILED: promises were broken" if broken else f"OK: all {len(played.verdicts)} promises were kept")
+    kept = len(played.verdicts) - len(broken)
+    if broken or played.denied is not None:
+        lines.append(f"FAILED: {len(broken)} of {len(played.verdicts)} promises were broken")
+    elif played.interrupted:
+        lines.append(f"STOPPED before its end: {kept} promises were kept so far, and trips were not judged")
+    else:
+        lines.append(f"OK: all {kept} promises were kept")
     return "\n".join(lines)

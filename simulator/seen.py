@@ -42,7 +42,7 @@ class Seen:
             time.time_ns() // 1_000_000,
             self.scenario.title,
             self.scenario.duration_s,
-            self.judgement.verdicts(self.crowd),
+            self.judgement.verdicts(self.crowd, time.time() - self.recorder.start_ms / 1_000),
             words,
         )
 
@@ -53,7 +53,14 @@ class Seen:
 
     def riders(self) -> dict[str, object]:
         """Facts of the map riders."""
-        return {} if self.crowd is None else self.crowd.summary()
+        if self.crowd is None:
+            return {}
+        oracle = self.judgement.nearby
+        return {
+            **self.crowd.summary(),
+            "screens_judged": oracle.screens_judged,
+            "sweeps_skipped": oracle.sweeps_skipped,
+        }
 
     def trips(self) -> dict[str, object]:
         """Facts of the trips."""
@@ -66,6 +73,7 @@ class Seen:
             "unserved": dispatch.unserved,
             "abandoned": dispatch.abandoned,
             "unconfirmed": dispatch.unconfirmed,
+            "unshown": dispatch.unshown,
             "failed": errands.failed,
             "judged": oracle.judged,
             "events": oracle.events,

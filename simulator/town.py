@@ -10,7 +10,7 @@ from collections.abc import Iterable, Sequence
 from random import Random
 
 from simulator.demand import Requests
-from simulator.dispatch import Dispatch, Errands
+from simulator.dispatch import Amiss, Dispatch, Errands
 from simulator.faults import faults_of
 from simulator.fleet import Fleet
 from simulator.phones import Phones, Sending
@@ -37,6 +37,8 @@ class Town:
             plan.interval_ms,
             plan.standing_interval_ms,
             {str(kind): share for kind, share in plan.vehicles.items()},
+            # Two scenarios with one seed may play on one system, and must not share drivers.
+            f"sim-{_plain(scenario.name)}",
         )
         self.truth = Truth([driver.driver_id for driver in self.fleet.drivers])
         self.dispatch: Dispatch | None = None
@@ -51,7 +53,7 @@ class Town:
         self._next_tick_ms = start_ms
         self.now_ms = start_ms - 1
 
-    def serve(self, errands: Errands, run: str, recorded: Sequence[Recorded]) -> None:
+    def serve(self, errands: Errands, run: str, recorded: Sequence[Recorded], amiss: Amiss = lambda *_: None) -> None:
         """Answer the scenario's demand, if it has one. `run` begins the ids of its trips. Raises RequestsError."""
         demand, seed = self._scenario.demand, self._scenario.seed
         if demand is None:
@@ -67,6 +69,7 @@ class Town:
             self.start_ms,
             round(demand.patience_s * 1_000),
             (round(demand.boarding_s[0] * 1_000), round(demand.boarding_s[1] * 1_000)),
+            amiss,
         )
 
     @property
@@ -98,3 +101,8 @@ class Town:
                 self._next_tick_ms += TICK_MS
         self.now_ms = moment_ms
         return sendings
+
+
+def _plain(name: str) -> str:
+    """What ingest takes in a driver's id (docs/wire/pings.md), and not too long for one."""
+    return "".join(letter if letter.isascii() and letter.isalnum() else "-" for letter in name)[:24]

@@ -44,6 +44,8 @@ class Figures:
     position_error_p99_m: float | None = None
     #: How often a screen was judged. None when nobody watches the map; 0 is no reason to be content.
     screens_judged: int | None = None
+    #: How often it must have been judged at least, for the other verdicts to mean something.
+    screens_least: int = 1
     #: The worst case of each, to show where a bound is broken.
     slowest: Finding | None = None
     farthest: Finding | None = None
@@ -93,4 +95,5 @@ def _on_figures(bounds: Bounds, figures: Figures) -> Iterator[Verdict]:
         if found is not None or watched:
             yield Verdict(name, bound, found, found is not None and found <= bound, worst)
     if figures.screens_judged is not None:
-        yield Verdict(SCREENS_JUDGED, 1, figures.screens_judged, figures.screens_judged >= 1)
+        least = max(1, figures.screens_least)
+        yield Verdict(SCREENS_JUDGED, least, figures.screens_judged, figures.screens_judged >= least)

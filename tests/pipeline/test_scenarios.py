@@ -40,4 +40,7 @@ def test_a_shipped_scenario_keeps_its_promises(
     recorded = ridestream(
         tmp_path, "simulate", name, "--dry-run", "--record", "dry.csv.gz", "--start", "2026-01-01T08:00:00Z"
     )
-    assert told["trips"].get("pings_sha256") in recorded.stdout
+    trips = told["trips"]
+    assert trips["pings_sha256"] in recorded.stdout
+    assert f"; {trips['done']} of {trips['requested']} trips done; " in recorded.stdout
+    assert trips["judged"] >= trips["done"] > 0
