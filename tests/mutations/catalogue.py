@@ -330,3 +330,47 @@ MUTATIONS = (
         ),
     ),
 )
+
+#: Broken, and passed all the same: what the oracle does not look at. Each is to become a mutation; `verdict` is the one
+#: that could name it. They are played when they are named.
+BLIND_SPOTS = (
+    Mutation(
+        "nearby_empty",
+        "GET /v1/nearby knows no cars, so that dispatch finds none and no trip is ever made",
+        STOPS,
+        "trip_failed",
+        (
+            Edit(
+                "push/reads.py",
+                "settings.stale_after_ms, settings.gone_after_ms)\n        body",
+                "settings.stale_after_ms, settings.gone_after_ms)[:0]\n        body",
+            ),
+        ),
+    ),
+    Mutation(
+        "false_headings",
+        "every car heads north at 99 m/s and is a truck",
+        LIES,
+        "wire",
+        (
+            Edit(
+                "stream/regions.py",
+                "        fix.heading_deg,\n        fix.speed_mps,\n        fix.vehicle_type,\n",
+                '        0.0,\n        99.0,\n        "TRUCK",\n',
+            ),
+        ),
+    ),
+    Mutation(
+        "false_promises",
+        "the rider of a trip is told five times the way that remains, and nine times the time",
+        STOPS,
+        "wire",
+        (
+            Edit(
+                "stream/drives.py",
+                "car, leg=leg.name, remaining_m=remaining_m, eta_s=eta_s, route_m",
+                "car, leg=leg.name, remaining_m=remaining_m * 5, eta_s=eta_s and eta_s * 9, route_m",
+            ),
+        ),
+    ),
+)

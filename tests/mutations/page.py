@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from simulator.results.machine import Machine
+from tests.mutations.catalogue import BLIND_SPOTS
 from tests.mutations.edits import Mutation
 from tests.mutations.results import controls, naming, rows
 from tests.mutations.runs import ROOT, Outcome
@@ -53,6 +54,12 @@ mutation breaks both:
   (`backfill_lost`).
 - A trip's car is taken away by stream at the end, and not shown by push (`shown_after_the_end`).
 
+## What the oracle does not look at
+
+Broken as above, and passed all the same. Played when they are named (`python -m tests.mutations nearby_empty`).
+
+{blind}
+
 Made with {versions}; {machine}.
 """
 
@@ -66,6 +73,7 @@ def write(chosen: Sequence[Mutation], outcomes: Mapping[str, Outcome], machine: 
             count=len(chosen),
             rows=rows(chosen, outcomes),
             controls=controls(worlds.values(), outcomes),
+            blind="\n".join(f"- `{one.name}` ({one.files[0]}): {one.says}." for one in BLIND_SPOTS),
             versions=", ".join(f"{name} {version}" for name, version in of.items()),
             machine=f"{machine.python}, {machine.system}, {machine.processor}, {machine.cores} cores",
         ),

@@ -9,13 +9,13 @@ import pytest
 from simulator.faults import problems_of
 from simulator.scenario import Bounds
 from simulator.scenarios import load_scenario
-from tests.mutations.catalogue import MUTATIONS
+from tests.mutations.catalogue import BLIND_SPOTS, MUTATIONS
 from tests.mutations.edits import HERE, CodeMovedOn, Edit, Mutation
 
 ROOT = HERE.parents[1]
 
 
-@pytest.mark.parametrize("mutation", MUTATIONS, ids=lambda mutation: mutation.name)
+@pytest.mark.parametrize("mutation", [*MUTATIONS, *BLIND_SPOTS], ids=lambda mutation: mutation.name)
 def test_a_mutation_fits_the_code_as_it_is_and_leaves_it_python(mutation: Mutation) -> None:
     texts: dict[str, str] = {}
     for edit in (*mutation.world.faults, *mutation.edits):
@@ -25,7 +25,7 @@ def test_a_mutation_fits_the_code_as_it_is_and_leaves_it_python(mutation: Mutati
         compile(text, path, "exec")
 
 
-@pytest.mark.parametrize("mutation", MUTATIONS, ids=lambda mutation: mutation.name)
+@pytest.mark.parametrize("mutation", [*MUTATIONS, *BLIND_SPOTS], ids=lambda mutation: mutation.name)
 def test_a_mutation_is_to_be_named_by_a_verdict_that_there_is(mutation: Mutation) -> None:
     assert getattr(Bounds(), mutation.verdict) == 0
 
