@@ -212,10 +212,13 @@ class Outbox:
         )
 
     def _part(self, now_ms: int, budget: int) -> dict[str, int]:
-        """Take from what is owed, in the order in which it came to be, until the budget is spent."""
+        """Take from what is owed until the budget is spent: who left first, then what came to be first.
+
+        Were a car told to enter before another leaves in its place, the rider would see more than its limit meanwhile.
+        """
         pending, shown = self._pending or {}, self.standing.shown
         part: dict[str, int] = {}
-        for driver_id, owed in pending.items():
+        for driver_id, owed in sorted(pending.items(), key=lambda each: each[1] != LEAVE):
             if budget <= 0:
                 break
             part[driver_id] = owed

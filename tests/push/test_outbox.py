@@ -237,3 +237,23 @@ def _bytes_of(outbox: Outbox) -> int:
     assert outbox._batch is None
     pending = outbox._pending or {}
     return sys.getsizeof(outbox) + sys.getsizeof(outbox._pending) + sum(map(sys.getsizeof, pending))
+
+
+@settings(max_examples=300)
+@given(
+    towns=st.lists(st.sets(st.sampled_from([f"driver-{number}" for number in range(40)]), max_size=8), max_size=12),
+    budget=st.integers(1, 2_048),
+)
+def test_a_rider_who_is_told_in_parts_never_sees_more_cars_than_there_may_be(towns, budget):
+    place = Place()
+    for town in [*towns, set()]:
+        place.show(town)
+        place.outbox.defer(500)
+        message = place.outbox.take(NOW_MS + 10_000, budget)
+        if message is not None:
+            place.view.fold(message.payload)
+        assert len(place.view.cars) <= 8
+    while (message := place.outbox.take(NOW_MS + 10_000, budget)) is not None:
+        place.view.fold(message.payload)
+        assert len(place.view.cars) <= 8
+    assert place.view.cars.keys() == place.standing.view.keys()
