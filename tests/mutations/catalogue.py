@@ -294,6 +294,19 @@ MUTATIONS = (
             ),
         ),
     ),
+    Mutation(
+        "nearby_empty",
+        "GET /v1/nearby knows no cars, so that dispatch finds none and no trip is ever made",
+        STOPS,
+        "missing",
+        (
+            Edit(
+                "push/reads.py",
+                "settings.stale_after_ms, settings.gone_after_ms)\n        body",
+                "settings.stale_after_ms, settings.gone_after_ms)[:0]\n        body",
+            ),
+        ),
+    ),
     # --- what is believed ------------------------------------------------------------------------------------------
     Mutation(
         "leaps_believed",
@@ -334,19 +347,6 @@ MUTATIONS = (
 #: Broken, and passed all the same: what the oracle does not look at. Each is to become a mutation; `verdict` is the one
 #: that could name it. They are played when they are named.
 BLIND_SPOTS = (
-    Mutation(
-        "nearby_empty",
-        "GET /v1/nearby knows no cars, so that dispatch finds none and no trip is ever made",
-        STOPS,
-        "trip_failed",
-        (
-            Edit(
-                "push/reads.py",
-                "settings.stale_after_ms, settings.gone_after_ms)\n        body",
-                "settings.stale_after_ms, settings.gone_after_ms)[:0]\n        body",
-            ),
-        ),
-    ),
     Mutation(
         "false_headings",
         "every car heads north at 99 m/s and is a truck",
