@@ -193,7 +193,9 @@ class Play:
     # -- while it runs ----------------------------------------------------------------------------------------------
 
     async def _drive(self, start_ms: int) -> None:
-        began_s, town, duration_s = time.monotonic(), self._town, self._scenario.duration_s
+        town, duration_s = self._town, self._scenario.duration_s
+        # The start was rounded up: until then no phone has read anything.
+        began_s = time.monotonic() + start_ms / 1_000 - time.time()
         end_ms = None if duration_s is None else start_ms + round(duration_s * 1_000)
         while end_ms is None or town.next_due_ms < end_ms:
             now_ms, due_ms = start_ms + int((time.monotonic() - began_s) * 1_000), town.next_due_ms
