@@ -35,8 +35,8 @@ def amount(value: float, unit: str) -> str:
 
 
 def number(value: float | None) -> str:
-    """A count or a bound, without its unit."""
-    return "–" if value is None else f"{value:,.10g}"
+    """A count, or a bound to a tenth, without its unit."""
+    return "–" if value is None else _short(value)
 
 
 def percentile(summary: Summary | None, column: str) -> str:
@@ -52,12 +52,16 @@ def plain(value: object) -> str:
     if isinstance(value, int):
         return f"{value:,}"
     if isinstance(value, float):
-        return f"{value:,.10g}"
+        return f"{value:,.10g}" if abs(value) < 1 else _short(value)
     if isinstance(value, Mapping):
         return ", ".join(f"{name} {plain(each)}" for name, each in value.items()) or "none"
     if isinstance(value, list | tuple):
         return ", ".join(map(plain, value)) or "none"
     return str(value)
+
+
+def _short(value: float) -> str:
+    return f"{value:,.0f}" if value == round(value) else f"{value:,.1f}"
 
 
 def as_list(facts: Mapping[str, object]) -> str:
