@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 import gc
 import time
-from collections.abc import Callable, Coroutine, Sequence
-from contextlib import AsyncExitStack, suppress
+from collections.abc import Callable, Coroutine, Iterator, Sequence
+from contextlib import AsyncExitStack, contextmanager, suppress
 from dataclasses import dataclass
 
 from rich.console import Console
@@ -59,6 +59,8 @@ class Played:
     fingerprint: str
     interrupted: bool
     denied: str | None
+    #: How late the schedule was at its latest: the simulator's own doing.
+    behind_ms: float
     riders: dict[str, object]
     trips: dict[str, object]
 
@@ -118,7 +120,7 @@ class Play:
                 stage = Stage(self._seen.scene, self._manner.stage_port, self._manner.stage_origins)
                 await stage.start()
                 stack.push_async_callback(stage.stop)
-            with gc_frozen():
+            with _frozen():
                 sides = [asyncio.create_task(each) for each in self._sides()]
                 stack.push_async_callback(_end, sides)
                 try:
@@ -141,6 +143,7 @@ class Play:
             self._fingerprint.hexdigest(),
             stops.asked,
             denied,
+            self._behind_ms,
             self._seen.riders(),
             self._seen.trips(),
         )
@@ -262,14 +265,14 @@ class Play:
                 await self._errands.finish(TRIPS_WITHIN_S)
 
 
-class gc_frozen:  # noqa: N801 - a context manager, as in contextlib
+@contextmanager
+def _frozen() -> Iterator[None]:
     """What was built before the run lives until its end: no collection should walk through it meanwhile."""
-
-    def __enter__(self) -> None:
-        gc.collect()
-        gc.freeze()
-
-    def __exit__(self, *_: object) -> None:
+    gc.collect()
+    gc.freeze()
+    try:
+        yield
+    finally:
         gc.unfreeze()
 
 

@@ -153,7 +153,7 @@ def perform(
         verdicts,
         {str(kind): played.judgement.findings.some(kind) for kind in played.judgement.findings.counts},
         played.riders,
-        {**played.trips, "pings_sha256": played.fingerprint},
+        {**played.trips, "pings_sha256": played.fingerprint, "behind_schedule_ms": round(played.behind_ms, 1)},
         machine,
         versions(),
         played.interrupted,
