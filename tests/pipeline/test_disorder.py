@@ -14,7 +14,7 @@ from tests.pipeline.places import places
 from tests.pipeline.polling import until
 from tests.pipeline.system import System, assert_no_positions_in, held_clock
 
-pytestmark = [pytest.mark.pipeline, pytest.mark.replay, pytest.mark.timeout(240)]
+pytestmark = [pytest.mark.pipeline, pytest.mark.replay, pytest.mark.chaos, pytest.mark.timeout(240)]
 
 
 @on_both_engines

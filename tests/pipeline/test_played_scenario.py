@@ -76,6 +76,7 @@ def test_a_scenario_passes_and_writes_its_report(system: System, tmp_path: Path)
     assert "A few blocks" in (tmp_path / "report.html").read_text()
 
 
+@pytest.mark.scenarios
 def test_a_worker_that_believes_leaps_is_found_out(system: System, tmp_path: Path) -> None:
     # Faster than any plane: a phone that leaps is shown where it leapt, as if its car had driven there.
     system.restart_with(max_speed_mps=1_000_000)

@@ -37,7 +37,7 @@ def _kill_and_start_empty(system: System) -> None:
 @pytest.mark.parametrize(
     "wipe",
     [
-        pytest.param(_flush, id="flushall"),
+        pytest.param(_flush, id="flushall", marks=pytest.mark.chaos),
         pytest.param(_kill_and_start_empty, id="kill-and-restart", marks=pytest.mark.chaos),
     ],
 )

@@ -19,7 +19,7 @@ from tests.pipeline.rider import Rider, StalledRider
 from tests.pipeline.system import System
 from tests.pipeline.traffic import Traffic
 
-pytestmark = [pytest.mark.pipeline, pytest.mark.timeout(240)]
+pytestmark = [pytest.mark.pipeline, pytest.mark.chaos, pytest.mark.timeout(240)]
 
 PLACE = (41.1579, -8.6291)
 RADIUS_M = 2_000.0
