@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from random import Random
 
+from infra.clock import WallClock
 from simulator.departures import Departures
 from simulator.latency import Latencies
 from simulator.map_rider import Habits, MapRider, Stroll
@@ -15,6 +16,8 @@ from simulator.oracle.findings import Finding, Kind
 from simulator.oracle.seat import Seat
 from simulator.rider_faults import Mishap
 from simulator.view import Broken, Faults, SeenCar, Snapshot, Update
+
+wall_ms = WallClock().now_ms
 
 #: Riders come in one after the other at first; how all at once goes is what the fault `reconnect` is for.
 ARRIVALS_PER_S = 500.0
@@ -145,7 +148,7 @@ class Crowd:
         self, seat: Seat, message: Snapshot | Update, moved: list[SeenCar], received_s: float, timed: bool
     ) -> None:
         """A rider's seat shows what `message` told. `timed`: how long it took is the system's doing."""
-        at_ms = time.time_ns() // 1_000_000
+        at_ms = wall_ms()
         try:
             if isinstance(message, Snapshot):
                 self.snapshots += 1
@@ -166,12 +169,12 @@ class Crowd:
     def broken(self, seat: Seat, broken: Broken) -> None:
         self.faults.note(broken.what)
         if self._on_broken is not None:
-            self._on_broken(seat, broken, time.time_ns() // 1_000_000)
+            self._on_broken(seat, broken, wall_ms())
 
     def lost_one(self, seat: Seat, why: str) -> None:
         self.lost.append(why)
         if self._on_lost is not None:
-            self._on_lost(seat, why, time.time_ns() // 1_000_000)
+            self._on_lost(seat, why, wall_ms())
 
     def cut_off(self, why: str) -> None:
         self.cut[why] += 1

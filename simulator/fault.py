@@ -6,6 +6,7 @@ There are two families. A *misreading* spoils what a phone reads, at the moment 
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import ClassVar, NamedTuple
 
@@ -53,7 +54,7 @@ class Fate(NamedTuple):
     wake_ms: int | None = None
 
 
-class Fault:
+class Fault(ABC):
     """What both families have. `kind` is its name in a scenario."""
 
     kind: ClassVar[str]
@@ -69,9 +70,9 @@ class Fault:
 class Misreading(Fault):
     """Spoils what a phone reads."""
 
+    @abstractmethod
     def misread(self, driver: int, at_ms: int, fix: Fix) -> Fix:
         """What the phone takes `fix`, read at `at_ms`, for. The same object where it is left alone."""
-        raise NotImplementedError
 
 
 class Link(Fault):
@@ -80,9 +81,9 @@ class Link(Fault):
     #: Whether `see` wants to be told where cars are.
     watches: bool = False
 
+    @abstractmethod
     def meet(self, draft: Draft, at_ms: int) -> Fate | None:
         """A draft comes by at `at_ms`. None: nothing happens to it."""
-        raise NotImplementedError
 
     def see(self, report: Report) -> Fate | None:
         """The car is there now, whatever its phone makes of it."""

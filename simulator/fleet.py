@@ -129,11 +129,6 @@ class Fleet:
         """The ways of the driver's job as planned when it set off: (lat, lon) of the way to each stop."""
         return self._jobs.points(driver)
 
-    def route_of(self, driver: int) -> list[tuple[float, float]]:
-        """Where the driver is, as of what was played, and the crossings ahead to the end of its plan: (lat, lon)."""
-        car = self.drivers[driver].car
-        return [car.position, *(self._roads.positions[node] for node in car.ahead)]
-
     def _give(self, driver: int, stops: tuple[Stop, ...], at_ms: int) -> None:
         if at_ms < self._played_ms:
             raise ValueError(f"an order for a time {self._played_ms - at_ms} ms before what was played already")

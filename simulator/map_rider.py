@@ -16,28 +16,24 @@ from typing import Protocol
 
 from websockets.exceptions import InvalidURI
 
+from infra.clock import WallClock
 from push.protocol import DRAINING
+from simulator.client_manners import (
+    BACK_WITHIN_S,
+    LONGEST_RECONNECT_S,
+    RECONNECT_S,
+    RECOVERS_S,
+    SILENT_HEARTBEATS,
+    SLOW_RECEIVE_BUFFER_BYTES,
+    is_final,
+)
 from simulator.oracle.seat import Seat
 from simulator.rider_faults import HALF_OPEN, RECONNECT, SLOW, Mishap
 from simulator.riders import Refused, Rider, RiderGone
 from simulator.view import Broken, Faults, SeenCar, Snapshot, Update
 
+wall_ms = WallClock().now_ms
 SUB = "near"
-#: A rider who was cut off comes back after a random part of this, doubled each time (docs/wire/websocket.md).
-RECONNECT_S, LONGEST_RECONNECT_S = 0.5, 30.0
-#: Close codes from here on mean: do not come back (push/protocol.py). So does an HTTP refusal of the handshake.
-TERMINAL = range(4500, 5000)
-#: Silence of so many heartbeats is a dead connection (docs/wire/websocket.md says two to three).
-SILENT_HEARTBEATS = 2.5
-#: A rider who has tried for so long in vain is lost, though it goes on trying.
-BACK_WITHIN_S = 60.0
-#: A slow rider is told everything at once again this long after it reads again: the server wants to see that for
-#: `RIDESTREAM_SLOW_AFTER_S` (3 s), looks once a second, and the last position may have waited for
-#: `RIDESTREAM_SLOW_INTERVAL_MS` (2 s).
-RECOVERS_S = 6.0
-#: What the kernel may hold for a rider who will read slowly. The server's own send buffer (64 KiB) comes on top, so at
-#: 5 KB/s one who reads nothing is felt there after some 15 s.
-SLOW_RECEIVE_BUFFER_BYTES = 8_192
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,7 +168,7 @@ class MapRider:
         self.seat.settled_since_ms = None
         self.seat.lat, self.seat.lon = place
         await rider.recenter(SUB, *place)
-        self.seat.settled_since_ms = _wall_ms()
+        self.seat.settled_since_ms = wall_ms()
 
     def _skip_missed(self) -> None:
         """What fell due while the rider was away anyhow did not happen to it; slow it may still be."""
@@ -205,7 +201,7 @@ class MapRider:
         # Its answer comes after all that was on its way.
         await rider.ping()
         await _stay(rider, RECOVERS_S)
-        self._slow, self.seat.settled_since_ms = False, _wall_ms()
+        self._slow, self.seat.settled_since_ms = False, wall_ms()
         return None
 
     def _shown(self, message: Snapshot | Update, moved: list[SeenCar], received_s: float) -> None:
@@ -214,7 +210,7 @@ class MapRider:
             self.seat.cars = self._rider.views[SUB].cars
             if self._arriving:
                 self._arriving = self._slow = False
-                self.seat.settled_since_ms = _wall_ms()
+                self.seat.settled_since_ms = wall_ms()
         self._company.shown(self.seat, message, moved, received_s, timed=not self._slow)
 
     def _come_back_after_s(self, rider: Rider, end: Exception) -> float:
@@ -251,9 +247,5 @@ async def _stay(rider: Rider, *within_s: float) -> None:
 def _is_final(end: Exception) -> bool:
     """An HTTP refusal other than "busy" is as final as a code from 4500, and so is an answer `error`."""
     if isinstance(end, RiderGone):
-        return end.code in TERMINAL or (400 <= end.code < 500 and end.code != 429)
+        return is_final(end.code)
     return isinstance(end, Refused | InvalidURI)
-
-
-def _wall_ms() -> int:
-    return time.time_ns() // 1_000_000

@@ -38,6 +38,8 @@ from simulator.town import Town
 from simulator.trace import Recording
 from simulator.trip_errands import TripErrands
 
+wall_ms = WallClock().now_ms
+
 #: A town that fell behind catches up in steps of this, so that a step stays short.
 CATCH_UP_MS = 200
 #: Nobody waits longer for the crowd to sit down; who does not sit by then comes later.
@@ -112,7 +114,7 @@ class Play:
                 self._crowd.start(begin=False)
                 stack.push_async_callback(self._crowd.stop)
                 await stops.wait_for(self._sit_down(self._crowd))
-            start_ms = -(-time.time_ns() // 1_000_000 // PHASE_MS) * PHASE_MS
+            start_ms = -(-wall_ms() // PHASE_MS) * PHASE_MS
             self._begin(start_ms, promises(start_ms))
             if self._errands is not None:
                 await stack.enter_async_context(self._errands)
@@ -130,11 +132,11 @@ class Play:
                     await stops.wait_for(self._wind_up(stops.asked))
                 except Denied as refusal:
                     denied = str(refusal)
-                    self._judgement.pings.end(_wall_ms())
+                    self._judgement.pings.end(wall_ms())
         if self._crowd is not None:
             # It says who could not come back only when it ends.
-            self._judgement.crowd_ended(self._crowd, _wall_ms())
-        self._recorder.finish(_wall_ms())
+            self._judgement.crowd_ended(self._crowd, wall_ms())
+        self._recorder.finish(wall_ms())
         return Played(
             self._judgement,
             self._judgement.verdicts(self._crowd, self._driven_s),
@@ -224,7 +226,7 @@ class Play:
         self._emitter.offer_due(fix, due_s)
 
     def _heard(self, fix: Fix, reason: str | None, took_ms: float) -> None:
-        at_ms = _wall_ms()
+        at_ms = wall_ms()
         self._judgement.judged(fix.driver_id, fix.fix_time_ms, reason, at_ms)
         self._recorder.acked(took_ms, at_ms, reason)
 
@@ -241,7 +243,7 @@ class Play:
     async def _sweep(self) -> None:
         while True:
             await asyncio.sleep(SWEEP_MS / 1_000)
-            now_ms, crowd, dispatch = _wall_ms(), self._crowd, self._town.dispatch
+            now_ms, crowd, dispatch = wall_ms(), self._crowd, self._town.dispatch
             gauge = self._recorder.gauge
             self._judgement.sweep(crowd.seats if crowd is not None else [], now_ms, self._recorder)
             gauge("waiting_pings", self._tally.unacknowledged, now_ms)
@@ -258,7 +260,7 @@ class Play:
         if self._town.dispatch is not None:
             self._town.dispatch.close()
         await self._emitter.finish(INTERRUPTED_DRAIN_S if asked_to_stop else DRAIN_S)
-        self._judgement.pings.end(_wall_ms())
+        self._judgement.pings.end(wall_ms())
         if not asked_to_stop:
             await asyncio.sleep(self._scenario.bounds.settle_s)
             if self._errands is not None:
@@ -282,7 +284,3 @@ async def _end(tasks: Sequence[asyncio.Task[None]]) -> None:
     for task in tasks:
         with suppress(asyncio.CancelledError):
             await task
-
-
-def _wall_ms() -> int:
-    return time.time_ns() // 1_000_000

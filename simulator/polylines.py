@@ -33,8 +33,3 @@ def encode_polyline(points: Iterable[tuple[float, float]]) -> str:
 def route_points(roads: RoadNetwork, origin: int, links: Sequence[int]) -> list[tuple[float, float]]:
     """(lat, lon) of the nodes along links that leave from the node `origin`; one point when there is no link."""
     return [roads.positions[origin], *(roads.positions[roads.links[number].to_node] for number in links)]
-
-
-def route_polyline(roads: RoadNetwork, origin: int, links: Sequence[int]) -> str:
-    """The way along links that leave from the node `origin`."""
-    return encode_polyline(route_points(roads, origin, links))

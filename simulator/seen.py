@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass
 
+from infra.clock import WallClock
 from simulator.crowd import Crowd
 from simulator.judgement import Judgement
 from simulator.results import screen
@@ -15,6 +16,8 @@ from simulator.staging import scene_of
 from simulator.tally import Tally
 from simulator.town import Town
 from simulator.trip_errands import TripErrands
+
+wall_ms = WallClock().now_ms
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +42,7 @@ class Seen:
         return screen.glance(
             self.recorder,
             self.tally,
-            time.time_ns() // 1_000_000,
+            wall_ms(),
             self.scenario.title,
             self.scenario.duration_s,
             self.judgement.verdicts(self.crowd, time.time() - self.recorder.start_ms / 1_000),
@@ -48,7 +51,7 @@ class Seen:
 
     def scene(self) -> Scene:
         """For the live map."""
-        now_ms = time.time_ns() // 1_000_000
+        now_ms = wall_ms()
         return scene_of(self.scenario, self.town, self.crowd, self.errands, self.recorder, now_ms)
 
     def riders(self) -> dict[str, object]:

@@ -15,6 +15,7 @@ from random import Random
 from types import TracebackType
 from typing import Self, TypeVar
 
+from infra.clock import WallClock
 from simulator.oracle.trips import TripOracle
 from simulator.rider_faults import Mishap
 from simulator.rides import ENDED, ENROUTE_TO_PICKUP, NEW, Place, Ride
@@ -22,6 +23,8 @@ from simulator.trip_answers import Refused, Unreadable
 from simulator.trip_desk import TripDesk
 from simulator.trip_rider import LostRider, TripRider
 from simulator.trip_view import News, TripView
+
+wall_ms = WallClock().now_ms
 
 #: The cars nearby are of use until dispatch decides (simulator/dispatch.py, CONFIRM_MS).
 NEARBY_WITHIN_S = 2.0
@@ -33,8 +36,6 @@ SETTLE_S = 3.0
 SEES_THE_END_S = 40.0
 #: A read that is not answered is tried so often, so far apart.
 READ_TRIES, READ_AGAIN_S = 5, 1.0
-#: Riders who may share their trip at once: the demo shows one of them in a corner.
-MOST_SHARED = 3
 
 _T = TypeVar("_T")
 
@@ -184,12 +185,12 @@ class TripErrands:
     async def _tell(self, trip: _Trip, state: str) -> bool:
         """Say one thing until it is done; whether it was."""
         ride = trip.ride
-        self._oracle.asked(ride.trip_id, state, _wall_ms())
+        self._oracle.asked(ride.trip_id, state, wall_ms())
         outcome = await self._desk.say(ride, state)
         if isinstance(outcome, Refused):
             self._fail(trip, state, outcome.why)
             return False
-        self._oracle.answered(outcome.trip, state, _wall_ms())
+        self._oracle.answered(outcome.trip, state, wall_ms())
         trip.over = state in ENDED
         if trip.over:
             ride.share_url = ""
@@ -212,7 +213,7 @@ class TripErrands:
             Random(f"{ride.trip_id}/{self._random.getrandbits(64)}"),  # noqa: S311 - seeded on purpose
             told,
             self._mishaps(ride.number),
-            lambda: _wall_ms() - self._start_ms,
+            lambda: wall_ms() - self._start_ms,
         )
         self.riders[ride.trip_id] = rider
         try:
@@ -237,8 +238,8 @@ class TripErrands:
         track = await _until_known(lambda: self._desk.track(trip_id))
         if ledger is None or log is None or track is None:
             unread = [name for name, it in (("trip", ledger), ("log", log), ("track", track)) if it is None]
-            self._oracle.failed(trip_id, "", f"could not be read back: {', '.join(unread)}", _wall_ms())
-        self._oracle.judge(trip_id, ledger, log, track, _wall_ms())
+            self._oracle.failed(trip_id, "", f"could not be read back: {', '.join(unread)}", wall_ms())
+        self._oracle.judge(trip_id, ledger, log, track, wall_ms())
 
     async def _share(self, ride: Ride) -> None:
         url = await self._desk.share(ride.trip_id)
@@ -250,11 +251,11 @@ class TripErrands:
 
     def _fail(self, trip: _Trip, state: str, why: str) -> None:
         self.failed += 1
-        self._oracle.failed(trip.ride.trip_id, state, why, _wall_ms())
+        self._oracle.failed(trip.ride.trip_id, state, why, wall_ms())
 
     def _lose(self, trip_id: str, why: str) -> None:
         self.lost += 1
-        self._oracle.lost(trip_id, why, _wall_ms())
+        self._oracle.lost(trip_id, why, wall_ms())
 
     def _close(self, trip_id: str) -> None:
         self._trips.pop(trip_id, None)
@@ -268,7 +269,3 @@ async def _until_known(read: Callable[[], Awaitable[_T | None]]) -> _T | None:
             return known
         await asyncio.sleep(READ_AGAIN_S)
     return None
-
-
-def _wall_ms() -> int:
-    return time.time_ns() // 1_000_000

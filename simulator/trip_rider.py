@@ -15,28 +15,26 @@ from random import Random
 
 import msgspec
 
+from infra.clock import WallClock
 from push.protocol import DRAINING, SUBPROTOCOL
+from simulator.client_manners import (
+    BACK_WITHIN_S,
+    LONGEST_RECONNECT_S,
+    RECONNECT_S,
+    RECOVERS_S,
+    SILENT_HEARTBEATS,
+    SLOW_RECEIVE_BUFFER_BYTES,
+    is_final,
+)
 from simulator.rider_faults import HALF_OPEN, RECONNECT, SLOW, Mishap
 from simulator.rider_wire import RiderGone, RiderWire, open_wire
 from simulator.trip_view import SUB, News, TripView, decode_trip_message
 
+wall_ms = WallClock().now_ms
 CONNECT_WITHIN_S = 10.0
-#: Waits between tries: a random part of this, doubled each time (docs/wire/websocket.md, "What a client must do").
-RECONNECT_S, LONGEST_RECONNECT_S = 0.5, 30.0
-#: Close codes from here on mean: do not come back. So does an HTTP refusal of the handshake other than "busy".
-TERMINAL = range(4500, 5000)
-#: Silence of so many heartbeats is a dead connection.
-SILENT_HEARTBEATS = 2.5
 HEARTBEAT_MS = 5_000
-#: A rider who has tried for so long in vain, or asked for a trip that is said not to exist, is lost.
-BACK_WITHIN_S = 60.0
 #: After the end the app stays a little: nothing more may come.
 STAYS_S = 1.5
-#: A slow rider is judged again this long after it reads again: positions may have waited (RIDESTREAM_SLOW_INTERVAL_MS,
-#: 2 s), and push has to see for RIDESTREAM_SLOW_AFTER_S (3 s) that it reads.
-RECOVERS_S = 6.0
-#: What the kernel may hold for a rider who will read slowly; see simulator/map_rider.py.
-SLOW_RECEIVE_BUFFER_BYTES = 8_192
 
 
 class Word(msgspec.Struct):
@@ -198,7 +196,7 @@ class TripRider:
         wire.heard_s = max(wire.heard_s, asyncio.get_running_loop().time() - 1)
         self._slow = False
         if not wire.ended.done() and self.view.trip is not None:
-            self.view.settled_since_ms = _wall_ms()
+            self.view.settled_since_ms = wall_ms()
 
     def _hear(self, text: bytes) -> None:
         self._news.set()
@@ -208,9 +206,9 @@ class TripRider:
                 return
             message = decode_trip_message(text)
         except msgspec.DecodeError as error:
-            self.view.not_understood(str(error), _wall_ms())
+            self.view.not_understood(str(error), wall_ms())
             return
-        at_ms = _wall_ms()
+        at_ms = wall_ms()
         news = self.view.take(message, at_ms)
         self._trying_since_s, self._failures = None, 0
         if self._slow:
@@ -226,13 +224,13 @@ class TripRider:
             case "error" if word.code == "unknown_trip":
                 self._unknown = True
             case "error" | "dropped":
-                self.view.not_understood(f"told {word.type} {word.code}".rstrip(), _wall_ms())
+                self.view.not_understood(f"told {word.type} {word.code}".rstrip(), wall_ms())
 
     def _away_s(self, end: Exception) -> float:
         """How long to wait before the next try. Raises LostRider."""
         gone = end if isinstance(end, RiderGone) else RiderGone(0, str(end) or type(end).__name__)
         self.cut[str(gone.code) if gone.code else type(end).__name__] += 1
-        if gone.code in TERMINAL or (400 <= gone.code < 500 and gone.code != 429):
+        if is_final(gone.code):
             raise LostRider(str(gone))
         self._failures += 1
         if self._trying_since_s is not None and time.monotonic() - self._trying_since_s > BACK_WITHIN_S:
@@ -241,7 +239,3 @@ class TripRider:
             return self._draining_ms / 1_000
         most_s = min(LONGEST_RECONNECT_S, RECONNECT_S * 2 ** (self._failures - 1))
         return gone.retry_after_s + self._random.uniform(0.0, most_s)
-
-
-def _wall_ms() -> int:
-    return time.time_ns() // 1_000_000

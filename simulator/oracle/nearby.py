@@ -192,9 +192,9 @@ class NearbyOracle:
         known = ~np.isnan(error_m)
         error_m, rows = error_m[known], rows[known]
         age_ms = np.maximum(0, now_ms - screens.fix_time_ms[rows])
-        _count(self.position_error_m, error_m)
-        _count(self.behind_m, apart_m(screens.vectors[rows], fleet.newest_vectors[screens.driver[rows]]))
-        _count(self.age_ms, age_ms.astype(np.float64))
+        count_tenths(self.position_error_m, error_m)
+        count_tenths(self.behind_m, apart_m(screens.vectors[rows], fleet.newest_vectors[screens.driver[rows]]))
+        count_tenths(self.age_ms, age_ms.astype(np.float64))
         if len(rows) and error_m.max() > self._farthest_m:
             worst = int(error_m.argmax())
             self._farthest_m = float(error_m[worst])
@@ -214,8 +214,8 @@ class NearbyOracle:
         return Finding(Kind.POSITION_ERROR, now_ms, seat.rider, car.driver_id, evidence)
 
 
-def _count(histogram: Latencies, values: Floats) -> None:
-    """Many at once: a histogram of tenths has far fewer values than there are cars."""
+def count_tenths(histogram: Latencies, values: Floats) -> None:
+    """Count many at once, rounded up to tenths: a histogram of tenths has far fewer values than there are cars."""
     tenths, times = np.unique(np.ceil(values * TENTHS), return_counts=True)
     for tenth, many in zip(tenths.tolist(), times.tolist(), strict=True):
         histogram.add(tenth / TENTHS, many)

@@ -7,7 +7,7 @@ gap, and the second after it shows how long that was.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -84,11 +84,9 @@ class Recorder:
         """A car was shown by a fix of this age."""
         self._in(self.spreads, STALENESS, Latencies, at_ms).add(age_ms)
 
-    def measured(self, name: str, values: Iterable[float], at_ms: int) -> None:
-        """Many staleness or position errors were measured at one moment, as in a sweep of all screens."""
-        counted = self._in(self.spreads, name, Latencies, at_ms)
-        for value in values:
-            counted.add(value)
+    def spread(self, name: str, counted: Latencies, at_ms: int) -> None:
+        """Many staleness or position errors were counted at one moment, as in a sweep of all screens."""
+        self._in(self.spreads, name, Latencies, at_ms).merge(counted)
 
     def growth(self, name: str, cumulative: Mapping[float, float], at_ms: int) -> None:
         """A service's histogram grew so much since it was looked at last: upper bound in ms -> how many."""

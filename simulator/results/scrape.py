@@ -15,8 +15,11 @@ from pathlib import Path
 import aiohttp
 from prometheus_client.parser import text_string_to_metric_families
 
+from infra.clock import WallClock
 from simulator.results.readings import WANTED, Readings, Sample
 from simulator.results.recorder import Recorder
+
+wall_ms = WallClock().now_ms
 
 EVERY_S = 1.0
 #: Longer than this and the next look is due.
@@ -58,12 +61,12 @@ class Scraper:
             async with session.get(url, allow_redirects=False) as answer:
                 if answer.status == 200:
                     samples = read(await answer.text())
-        self._recorder.gauge(f"answers/{name}", 0.0 if samples is None else 1.0, _now_ms())
+        self._recorder.gauge(f"answers/{name}", 0.0 if samples is None else 1.0, wall_ms())
         if samples is not None:
             self._take(name, samples)
 
     def _take(self, name: str, samples: list[Sample]) -> None:
-        self._readings[name].take(samples, _now_ms(), time.monotonic())
+        self._readings[name].take(samples, wall_ms(), time.monotonic())
 
 
 def read(text: str) -> list[Sample]:
@@ -99,7 +102,3 @@ def _machine() -> list[Sample]:
     user, nice, system, idle, waiting, *others = fields
     del idle, waiting
     return [Sample("process_cpu_seconds_total", {}, (user + nice + system + sum(others)) / _TICKS_PER_S)]
-
-
-def _now_ms() -> int:
-    return time.time_ns() // 1_000_000

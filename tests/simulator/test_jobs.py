@@ -16,7 +16,7 @@ from ingest.polylines import decode_polyline
 from simulator.fleet import Fleet
 from simulator.jobs import Arrival, Stop
 from simulator.kinematics import BRAKING_MPS2, Phase, cover, fastest_end_mps, fastest_start_mps
-from simulator.polylines import encode_polyline, route_polyline
+from simulator.polylines import encode_polyline, route_points
 from simulator.reports import Report
 from simulator.roads import RoadNetwork, load_manhattan
 
@@ -149,7 +149,7 @@ def test_a_driver_drives_on_to_a_crossing_where_it_can_stop_and_then_by_shortest
         assert [point for point in way[1:] if point != way[0]][-len(shortest) :] == [
             roads.positions[node] for node in ends[len(turned.links) :]
         ]
-        assert fleet.route_of(number)[1:] == [roads.positions[node] for node in ends]
+        assert list(fleet.drivers[number].car.ahead) == ends
 
 
 def test_a_driver_that_is_sent_elsewhere_brakes_and_turns_no_harder_than_others() -> None:
@@ -254,7 +254,7 @@ def test_the_polyline_of_a_route_is_the_example_of_its_format_and_follows_the_ro
     assert encode_polyline([(38.5, -120.2), (40.7, -120.95), (43.252, -126.453)]) == "_p~iF~ps|U_ulLnnqC_mqNvxq`@"
     roads = manhattan()
     links = roads.route(10, 2_000)
-    read = decode_polyline(route_polyline(roads, 10, links))
+    read = decode_polyline(encode_polyline(route_points(roads, 10, links)))
     assert len(read) == len(links) + 1
     assert apart_m(read[0], roads.positions[10]) < 1.2
     assert apart_m(read[-1], roads.positions[2_000]) < 1.2

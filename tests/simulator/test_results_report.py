@@ -30,8 +30,6 @@ from tests.simulator.measured import (
     verdicts,
 )
 
-pytest.importorskip("matplotlib", reason="the extra `report` is not installed")
-
 
 @pytest.fixture(scope="module")
 def report() -> Document:
