@@ -6,11 +6,12 @@ import json
 from typing import Any
 from urllib.parse import urlsplit
 
-from playwright.sync_api import Page
+from playwright.sync_api import Error, Page
 
 from tests.pipeline.polling import until
 
-WITHIN_S = 20.0
+#: A page of Chromium on a machine that does much else; what is waited for takes a second or two on an idle one.
+WITHIN_S = 60.0
 
 
 class Visitor:
@@ -44,15 +45,19 @@ class Visitor:
         return self
 
     def ask(self, expression: str) -> Any:
-        """A property of `window.ridestream`, or None while the page is not that far."""
-        return self.page.evaluate(f"window.ridestream?.{expression} ?? null")
+        """A property of `window.ridestream`, or None while the page is not that far, also where a part is missing."""
+        return self.page.evaluate(f"window.ridestream?.{expression.replace('.', '?.')} ?? null")
 
     def until(self, condition: Any, what: str) -> None:
-        """Poll, letting the page's events in; fails with what the page knows."""
+        """Poll, letting the page's events in; fails with what the page knows. A page that is just leaving, or an
+        element that is just replaced, answers at the next look."""
 
         def ask() -> bool:
             self.page.wait_for_timeout(1)
-            return bool(condition())
+            try:
+                return bool(condition())
+            except Error as error:
+                raise LookupError(str(error)) from error
 
         until(ask, WITHIN_S, lambda: f"{what}; state {self.ask('state')}, {len(self.cars())} cars, {self.complaints}")
 

@@ -11,10 +11,11 @@ import secrets
 import tempfile
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from random import Random
+from typing import TypeVar
 
 import h3
 import msgspec
@@ -51,7 +52,11 @@ PHASES = 10
 TYPES = ("AUTO", "AUTO", "AUTO", "TAXI", "TAXI", "TWO_WHEELER")
 WAITS_S = 5.0
 AT_PICKUP_S = 3.0
+#: A step of the city takes milliseconds; this is for a machine that does much else.
+ANSWERS_WITHIN_S = 30.0
 NEXT = {ENROUTE_TO_PICKUP: ARRIVED_AT_PICKUP, ARRIVED_AT_PICKUP: ENROUTE_TO_DROPOFF, ENROUTE_TO_DROPOFF: COMPLETE}
+
+T = TypeVar("T")
 
 
 class ScriptedCar:
@@ -265,15 +270,30 @@ class Demo:
     def stop(self) -> None:
         self._stopping.set()
         self.push.stop()
-        self._thread.join(10)
+        self._thread.join(ANSWERS_WITHIN_S)
 
     def show_stage(self, shown: bool) -> None:
         """Let the stage answer, or not."""
         work = self.stage.start() if shown else self.stage.stop()
-        asyncio.run_coroutine_threadsafe(work, self._loop).result(10)
+        asyncio.run_coroutine_threadsafe(work, self._loop).result(ANSWERS_WITHIN_S)
 
     def arrive(self, trip_id: str) -> str:
-        """The car of a trip is at its next stop at once, unless it is there already. Returns the trip's state."""
+        """The car of a trip is at its next stop at once, unless its rider is on board. Returns the trip's state."""
+        return self._between_steps(lambda: self._arrive(trip_id))
+
+    def complete(self, trip_id: str) -> None:
+        """The rider gets off at once, or as soon as one is on board: ask again until the trip has gone."""
+        self._between_steps(lambda: self._complete(trip_id))
+
+    def have_one_fetched(self) -> None:
+        """Where no car is on its way to a rider, somebody gets off, so that one is sent to who waits next."""
+        self._between_steps(self._have_one_fetched)
+
+    def have_one_on_board(self) -> None:
+        """Where nobody sits in a car, the car of the first trip is at its next stop."""
+        self._between_steps(self._have_one_on_board)
+
+    def _arrive(self, trip_id: str) -> str:
         trip = self.city.trips.get(trip_id)
         if trip is None:
             return COMPLETE
@@ -281,11 +301,28 @@ class Demo:
             trip.car.way, trip.car.wait_s = [], min(trip.car.wait_s, STEP_S)
         return trip.state
 
-    def complete(self, trip_id: str) -> None:
-        """The rider gets off at once."""
+    def _complete(self, trip_id: str) -> None:
         trip = self.city.trips.get(trip_id)
-        if trip is not None and self.arrive(trip_id) == ENROUTE_TO_DROPOFF and trip.car is not None:
+        if trip is not None and self._arrive(trip_id) == ENROUTE_TO_DROPOFF and trip.car is not None:
             trip.car.way = []
+
+    def _have_one_fetched(self) -> None:
+        trips = [trip for trip in self.city.trips.values() if trip.car is not None]
+        on_board = [trip for trip in trips if trip.state == ENROUTE_TO_DROPOFF]
+        if on_board and len(on_board) == len(trips):
+            self._complete(on_board[-1].trip_id)
+
+    def _have_one_on_board(self) -> None:
+        trips = [trip for trip in self.city.trips.values() if trip.car is not None]
+        if trips and all(trip.state != ENROUTE_TO_DROPOFF for trip in trips):
+            self._arrive(trips[0].trip_id)
+
+    def _between_steps(self, work: Callable[[], T]) -> T:
+        # In the loop's own thread: a car that is moved must not lose its way halfway through a stretch.
+        async def now() -> T:
+            return work()
+
+        return asyncio.run_coroutine_threadsafe(now(), self._loop).result(ANSWERS_WITHIN_S)
 
     async def _run(self) -> None:
         client = redis.asyncio.Redis.from_url(self._redis_url)

@@ -17,6 +17,8 @@ from tests.push.scripted_city import Demo, demo
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(180)]
 
 CARS, TRIPS = 120, 16
+#: Not under the panel, the phone or the credits, which are for other clicks.
+ON_THE_MAP = "([x, y]) => document.elementFromPoint(x, y)?.matches('#map, #map canvas, .leaflet-pane *') ?? false"
 Visit = Callable[..., Visitor]
 
 
@@ -61,10 +63,14 @@ def job_of(state: str) -> str:
 def test_the_whole_city_is_in_view_though_no_subscription_may_hold_it(visit: Visit) -> None:
     visitor = visit()
     visitor.until(lambda: len(visitor.cars()) == CARS, "every car")
-    subscribed = {each["sub"] for each in visitor.sent if each["type"] == "subscribe"}
-    left = {each["sub"] for each in visitor.sent if each["type"] == "unsubscribe"}
-    assert 3 <= len(subscribed - left) <= 8
-    assert visitor.ask("city.circles") == len(subscribed - left)
+
+    def circles() -> int:
+        subscribed = {each["sub"] for each in visitor.sent if each["type"] == "subscribe"}
+        return len(subscribed - {each["sub"] for each in visitor.sent if each["type"] == "unsubscribe"})
+
+    # What is sent is noted a little later than the page knows it.
+    visitor.until(lambda: visitor.ask("city.circles") == circles(), "as many subscriptions as circles")
+    assert 3 <= circles() <= 8
     assert visitor.ask("figures.gaps") == 0
     assert visitor.complaints == []
     assert visitor.hosts == {"127.0.0.1"}
@@ -73,16 +79,16 @@ def test_the_whole_city_is_in_view_though_no_subscription_may_hold_it(visit: Vis
 def test_each_car_is_drawn_with_the_work_that_dispatch_has_for_it(visit: Visit, town: Demo) -> None:
     visitor = visit()
     visitor.until(lambda: len(town.city.trips) > 4, "trips")
-    for trip_id in [*town.city.trips][:2]:  # the first two have a rider on board before long
-        visitor.until(lambda trip_id=trip_id: town.arrive(trip_id) == "ENROUTE_TO_DROPOFF", "a rider on board")
 
     def agrees() -> bool:
+        town.have_one_fetched()
+        town.have_one_on_board()
         jobs = {trip["driver_id"]: job_of(trip["state"]) for trip in stage_of(town)["trips"]}
         drawn = {driver_id: car["job"] for driver_id, car in visitor.cars().items() if car["job"]}
         return drawn == jobs and len(set(jobs.values())) == 2
 
     visitor.until(agrees, "the same work on map and stage")
-    visitor.until(lambda: visitor.ask("city.ways") > 2, "ways of trips")
+    visitor.until(lambda: (visitor.ask("city.ways") or 0) > 2, "ways of trips")
 
 
 def test_the_panel_is_the_run_in_numbers(visit: Visit, town: Demo) -> None:
@@ -100,14 +106,15 @@ def test_the_panel_is_the_run_in_numbers(visit: Visit, town: Demo) -> None:
 
     visitor.until(adds_up, "free and working cars")
     visitor.until(lambda: visitor.text("#city-pixel").endswith("s"), "ping to pixel")
-    assert 0 < visitor.ask("city.pixelMs.p50") < 20_000
-    assert visitor.ask("city.pixelMs.p50") <= visitor.ask("city.pixelMs.p99")
-    visitor.until(lambda: visitor.ask("city.requests") > 0, "somebody who waits")
+    pixel_ms = visitor.ask("city.pixelMs")
+    assert 0 < pixel_ms["p50"] < 20_000
+    assert pixel_ms["p50"] <= pixel_ms["p99"]
+    visitor.until(lambda: (visitor.ask("city.requests") or 0) > 0, "somebody who waits")
 
 
 def test_supply_is_shaded_by_cells_and_can_be_switched_off(visit: Visit) -> None:
     visitor = visit()
-    visitor.until(lambda: visitor.ask("city.cells") > 20, "shaded cells")
+    visitor.until(lambda: (visitor.ask("city.cells") or 0) > 20, "shaded cells")
     visitor.until(lambda: any("/v1/cells?" in url for url in visitor.urls), "their shapes")
     visitor.page.click("text=Where free cars are")
     visitor.until(lambda: visitor.page.locator(".leaflet-heat-pane canvas").count() == 0, "no heat")
@@ -117,10 +124,14 @@ def test_supply_is_shaded_by_cells_and_can_be_switched_off(visit: Visit) -> None
 
 def test_a_riders_phone_shows_a_trip_and_another_when_that_has_ended(visit: Visit, town: Demo) -> None:
     visitor = visit()
-    visitor.until(lambda: visitor.ask("city.phone"), "a phone")
-    first = visitor.ask("city.phone")
     screen = visitor.page.frame_locator("#phone-screen iframe")
-    assert visitor.text("#phone-text") == first["driver_id"]
+    first: dict[str, str] = {}
+
+    def named() -> bool:
+        first.update(visitor.ask("city.phone") or {})
+        return bool(first) and visitor.text("#phone-text") == first["driver_id"]
+
+    visitor.until(named, "a phone with its car's name")
     visitor.until(lambda: screen.locator("#timeline li").count() > 2, "a timeline on the phone")
 
     def ended() -> bool:
@@ -169,14 +180,20 @@ def test_the_map_is_a_riders_again_when_the_stage_goes_and_the_citys_when_it_com
     visitor.until(lambda: visitor.ask("city"), "a city again")
 
 
-def test_a_car_that_is_chosen_says_what_it_works_at(visit: Visit) -> None:
+def test_a_car_that_is_chosen_says_what_it_works_at(visit: Visit, town: Demo) -> None:
     visitor = visit(width=1400, height=900)
-    visitor.until(lambda: visitor.ask("city.ways") > 2, "trips")
+    visitor.until(lambda: (visitor.ask("city.ways") or 0) > 2, "trips")
 
     def chosen() -> bool:
-        car = next(car for car in visitor.cars().values() if car["job"] == "pickup")
-        visitor.page.mouse.click(car["x"], car["y"])
-        return visitor.page.locator("#card").is_visible() and visitor.text("#card-job") == "On its way to a rider"
+        town.have_one_fetched()
+        # On top of each other cars take each other's clicks, and a second click lets go of a car again.
+        for car in [car for car in visitor.cars().values() if car["job"] == "pickup"]:
+            if not visitor.page.evaluate(ON_THE_MAP, [car["x"], car["y"]]):
+                continue
+            visitor.page.mouse.click(car["x"], car["y"])
+            if visitor.page.locator("#card").is_visible() and visitor.text("#card-job") == "On its way to a rider":
+                return True
+        return False
 
     visitor.until(chosen, "a card")
 
