@@ -14,17 +14,17 @@ from random import Random
 import uvloop
 
 from infra.settings import SettingsError, load
-from simulator.clocks import NoIngest, WrongClock
-from simulator.fleet import PHASE_MS, Fleet
+from simulator.fleet.fleet import PHASE_MS, Fleet
 from simulator.options import BadUsage, parser
-from simulator.replay import Plan, replay, setting
-from simulator.report import FAILED, INTERRUPTED, OK, USAGE
-from simulator.roads import RoadNetwork, RoadsError, load_manhattan, load_network, open_table
-from simulator.run import Manner, Wires
+from simulator.posting.clocks import NoIngest, WrongClock
+from simulator.roads.network import RoadNetwork, RoadsError, load_manhattan, load_network, open_table
+from simulator.runs.replay import Plan, replay, setting
+from simulator.runs.report import FAILED, INTERRUPTED, OK, USAGE
+from simulator.runs.run import Manner, Wires
+from simulator.runs.simulate import rehearse, simulate
 from simulator.settings import SimulatorSettings
-from simulator.simulate import rehearse, simulate
 from simulator.tokens import fleet_bearer, local_key, rider_bearer
-from simulator.trace import ALIASES, Recording, TraceError, read_trace, time_ms
+from simulator.traces.trace import ALIASES, Recording, TraceError, read_trace, time_ms
 
 
 def main(argv: list[str] | None = None) -> int:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from simulator.trace import ALIASES
+from simulator.traces.trace import ALIASES
 
 EXIT_CODES = """exit codes:
   0    every ping has a verdict: accepted, or rejected for a reason that docs/wire publishes

@@ -10,26 +10,26 @@ from pathlib import Path
 import uvloop
 
 from infra.settings import load
-from simulator.cast import Manner, Wires
-from simulator.city import load_city
-from simulator.dispatch import NoErrands
-from simulator.faults import problems_of
-from simulator.fingerprint import Fingerprint
+from simulator.demand.recorded import RequestsError, read_requests
+from simulator.dispatch.dispatch import NoErrands
 from simulator.options import BadUsage
-from simulator.play import Play, Played
-from simulator.recorded_requests import RequestsError, read_requests
-from simulator.report import FAILED, INTERRUPTED, OK
+from simulator.phones.faults import problems_of
 from simulator.results import html, plots, twin
 from simulator.results.machine import command_line, this_machine, versions
 from simulator.results.plots import PlotsMissing
-from simulator.riders import RiderGone
-from simulator.scenario import City, Scenario, ScenarioError
-from simulator.scenarios import load_scenario, scenario_names
+from simulator.riders.rider import RiderGone
+from simulator.runs.report import FAILED, INTERRUPTED, OK
+from simulator.scenarios.city import load_city
+from simulator.scenarios.scenario import City, Scenario, ScenarioError
+from simulator.scenarios.shipped import load_scenario, scenario_names
 from simulator.settings import SimulatorSettings
-from simulator.stage import StageError
+from simulator.staging.cast import Manner, Wires
+from simulator.staging.fingerprint import Fingerprint
+from simulator.staging.play import Play, Played
+from simulator.staging.stage import StageError
+from simulator.staging.town import Town
 from simulator.tokens import dispatch_bearer, fleet_bearer, local_key, reader_bearer, rider_bearer
-from simulator.town import Town
-from simulator.trace import Recording
+from simulator.traces.trace import Recording
 
 REPORTS = Path(".ridestream/reports")
 #: A rehearsal is played in steps of this.

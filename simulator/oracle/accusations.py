@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from simulator.oracle.findings import Kind
+from simulator.counts.findings import Kind
 from simulator.oracle.promises import Promises
 from simulator.oracle.reach import Bools, Fleet, Ints, rank_cutoff_m
 from simulator.oracle.screens import STRANGER, Screens

@@ -16,16 +16,16 @@ from typing import NamedTuple
 
 import numpy as np
 
-from simulator.latency import Latencies
+from simulator.counts.findings import Finding, Findings, Kind
+from simulator.counts.latency import Latencies
 from simulator.oracle.accusations import Accusation, Evidence, missing, wrongly_shown
-from simulator.oracle.findings import Finding, Findings, Kind
 from simulator.oracle.promises import Promises
 from simulator.oracle.reach import Fleet, Ints
 from simulator.oracle.screens import STRANGER, Screens
-from simulator.oracle.seat import Seat
 from simulator.oracle.sphere import Floats, apart_m, distance_m, unit_vectors
-from simulator.truth import Truth
-from simulator.view import Broken, SeenCar
+from simulator.oracle.truth import Truth
+from simulator.riders.seat import Seat
+from simulator.riders.view import Broken, SeenCar
 
 #: A place on the wire is the one that was sent; this much is for decimals that a system may drop (6 of them: 0.1 m).
 ROUNDING_M = 1.0

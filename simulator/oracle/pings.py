@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING, NamedTuple
 
-from simulator.oracle.findings import Findings, Kind
+from simulator.counts.findings import Findings, Kind
 
 if TYPE_CHECKING:
-    from simulator.phones import Sending
+    from simulator.phones.phones import Sending
 
-#: What a phone's sending may expect when ingest is to accept it (simulator/phones.py); else it is the reason code.
+#: What a phone's sending may expect when ingest is to accept it (simulator/phones/phones.py); else the reason code.
 ACCEPTED = frozenset({"shown", "kept"})
 
 

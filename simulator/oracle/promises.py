@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from simulator.oracle.findings import Finding, Findings, Kind
-from simulator.scenario import Bounds
+from simulator.counts.findings import Finding, Findings, Kind
+from simulator.scenarios.scenario import Bounds
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

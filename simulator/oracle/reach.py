@@ -24,7 +24,7 @@ import numpy as np
 import numpy.typing as npt
 
 from simulator.oracle.sphere import EARTH_RADIUS_M, Floats, apart_m, unit_vectors
-from simulator.truth import Fixes
+from simulator.oracle.truth import Fixes
 
 Ints = npt.NDArray[np.int64]
 Bools = npt.NDArray[np.bool_]

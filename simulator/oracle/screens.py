@@ -7,8 +7,8 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from simulator.oracle.reach import Circles
-from simulator.oracle.seat import Seat
 from simulator.oracle.sphere import apart_m, unit_vectors
+from simulator.riders.seat import Seat
 
 #: The number of a driver who is not of this fleet.
 STRANGER = -1

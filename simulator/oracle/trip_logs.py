@@ -1,7 +1,7 @@
 """One trip's events at its end: what a rider was told against what was said and what was found. Pure.
 
 - *Said* is the trip's history as ingest answers it: every event of it was acknowledged, so the rider must have been
-  told each of them, in its order, and as it is there. (Twice is noted when it is told: simulator/trip_view.py.)
+  told each of them, in its order, and as it is there. (Twice is noted when it is told: simulator/riders/trip_view.py.)
 - *Found* is what stream found from the pings (`trip.approaching`, `trip.arrived`, zones). Nobody outside knows what it
   ought to find, but whoever asks push for the trip's log must be told the same as the rider was, and nothing twice.
 """
@@ -13,8 +13,8 @@ from collections.abc import Callable, Sequence
 
 from msgspec.structs import replace
 
-from simulator.oracle.findings import Kind
-from simulator.trip_answers import TripEvent
+from simulator.counts.findings import Kind
+from simulator.dispatch.trip_answers import TripEvent
 
 #: Hears of one finding: its kind, and the evidence.
 Note = Callable[..., None]

@@ -11,9 +11,9 @@ from collections.abc import Callable, Sequence
 from itertools import pairwise
 from typing import NamedTuple
 
-from simulator.oracle.findings import Kind
-from simulator.outboxes import Sent
-from simulator.trip_answers import Track
+from simulator.counts.findings import Kind
+from simulator.dispatch.trip_answers import Track
+from simulator.phones.outboxes import Sent
 
 Note = Callable[..., None]
 #: Degrees by which a position may differ from what was sent: a tenth of a metre, for what is rounded on the way.

@@ -20,15 +20,15 @@ from functools import partial
 
 import h3
 
-from simulator.latency import Latencies
-from simulator.oracle.findings import Findings, Kind
+from simulator.counts.findings import Findings, Kind
+from simulator.counts.latency import Latencies
+from simulator.dispatch.rides import CANCELED, COMPLETE, ENDED, ENROUTE_TO_PICKUP, NEW
+from simulator.dispatch.trip_answers import Ledger, Log, Track, TripEvent
 from simulator.oracle.trip_logs import judge_log, judge_promises
 from simulator.oracle.trip_tracks import SAME_DEG, Span, judge_track
-from simulator.outboxes import Sent
-from simulator.rides import CANCELED, COMPLETE, ENDED, ENROUTE_TO_PICKUP, NEW
-from simulator.trip_answers import Ledger, Log, Track, TripEvent
-from simulator.trip_view import LIVE, NO_CAR, News, TripCar, TripView
-from simulator.truth import TRACK_KEPT_S, Truth
+from simulator.oracle.truth import TRACK_KEPT_S, Truth
+from simulator.phones.outboxes import Sent
+from simulator.riders.trip_view import LIVE, NO_CAR, News, TripCar, TripView
 
 #: By then the phone has reported again, standing or not, so that truth knows both ends of the way.
 REPORTED_MS = 6_000

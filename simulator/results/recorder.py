@@ -1,7 +1,7 @@
 """The one place that a run tells what it measures; the live view and the report read from it. Pure.
 
 Everything comes with the moment it happened, in epoch ms of the wall clock. Durations count from the moment a ping was
-due (simulator/latency.py) and are filed under the moment they ended: while a system stands still its line has a
+due (simulator/counts/latency.py) and are filed under the moment they ended: while a system stands still its line has a
 gap, and the second after it shows how long that was.
 """
 
@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from simulator.latency import Latencies
+from simulator.counts.latency import Latencies
 from simulator.results.bounded import Bounded
 from simulator.results.series import A, Count, Level, Ruler, Series
 

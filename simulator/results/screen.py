@@ -11,10 +11,10 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
+from simulator.counts.tally import Tally
 from simulator.oracle.promises import Verdict
 from simulator.results.facts import amount, clock, number
 from simulator.results.recorder import HOPS, POSITION_ERROR, RECEIVED, SENT, STALENESS, TOLD, Recent, Recorder
-from simulator.tally import Tally
 
 TERMINAL_EVERY_S = 0.5
 #: A log should not fill with progress.

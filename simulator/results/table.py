@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 import msgspec
 
-from simulator.latency import Latencies
+from simulator.counts.latency import Latencies
 from simulator.results.bounded import Bounded
 from simulator.results.recorder import POSITION_ERROR, Recorder
 from simulator.results.series import A

@@ -8,13 +8,13 @@ from typing import Literal
 
 import msgspec
 
-from simulator.oracle.findings import Finding
+from simulator.counts.findings import Finding
+from simulator.counts.tally import Tally
 from simulator.oracle.promises import SCREENS_JUDGED
 from simulator.oracle.promises import Verdict as Judged
 from simulator.results.machine import Machine
 from simulator.results.recorder import Recorder
 from simulator.results.table import Series, Summary, series_of, summaries_of, times_of
-from simulator.tally import Tally
 
 #: Counts up when a member changes its meaning or goes; new members may come without.
 FORMAT = "ridestream.report/1"

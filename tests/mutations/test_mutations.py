@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from simulator.faults import problems_of
-from simulator.scenario import Bounds
-from simulator.scenarios import load_scenario
+from simulator.phones.faults import problems_of
+from simulator.scenarios.scenario import Bounds
+from simulator.scenarios.shipped import load_scenario
 from tests.mutations.catalogue import BLIND_SPOTS, MUTATIONS
 from tests.mutations.edits import HERE, CodeMovedOn, Edit, Mutation
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from infra.local.services import free_ports
-from simulator.scenarios import scenario_names
+from simulator.scenarios.shipped import scenario_names
 
 pytestmark = [pytest.mark.pipeline, pytest.mark.scenarios, pytest.mark.timeout(240)]
 

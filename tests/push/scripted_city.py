@@ -38,8 +38,8 @@ from ingest.trips import (
 )  # fmt: skip
 from push.settings import PushSettings
 from push.shares import Shares, share_key
-from simulator.roads import RoadNetwork, load_manhattan
-from simulator.stage import Counters, Scene, Stage, TripUnderWay, WaitingRequest
+from simulator.roads.network import RoadNetwork, load_manhattan
+from simulator.staging.stage import Counters, Scene, Stage, TripUnderWay, WaitingRequest
 from stream.channels import Car, Removal, cell_of, region_of
 from stream.index import DriverIndex
 from stream.regions import RegionChange

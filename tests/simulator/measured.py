@@ -5,12 +5,12 @@ from __future__ import annotations
 import math
 from random import Random
 
-from simulator.oracle.findings import Findings, Kind
+from simulator.counts.findings import Findings, Kind
+from simulator.counts.tally import Tally
 from simulator.oracle.promises import SCREENS_JUDGED, Verdict
 from simulator.results.machine import Machine
 from simulator.results.recorder import Recorder
 from simulator.results.twin import Document, Run, document
-from simulator.tally import Tally
 
 START_MS = 1_795_000_000_000
 SECONDS = 60

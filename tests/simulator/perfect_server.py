@@ -13,16 +13,16 @@ from dataclasses import dataclass, field
 from random import Random
 from typing import Literal, NamedTuple
 
-from simulator.fixes import Fix
-from simulator.gps import METRES_PER_DEGREE, Receiver
-from simulator.oracle.findings import Findings
+from simulator.counts.findings import Findings
+from simulator.fleet.fixes import Fix
+from simulator.fleet.gps import METRES_PER_DEGREE, Receiver
 from simulator.oracle.nearby import NearbyOracle
 from simulator.oracle.pings import PingOracle
 from simulator.oracle.promises import Promises
-from simulator.oracle.seat import Seat
-from simulator.phones import Sending
-from simulator.truth import Truth
-from simulator.view import Broken, Faults, SeenCar, Snapshot, Update, View
+from simulator.oracle.truth import Truth
+from simulator.phones.phones import Sending
+from simulator.riders.seat import Seat
+from simulator.riders.view import Broken, Faults, SeenCar, Snapshot, Update, View
 
 START_MS = 1_700_000_000_000
 CENTRE = (40.75, -73.98)

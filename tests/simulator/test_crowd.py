@@ -19,14 +19,14 @@ from websockets.asyncio.server import ServerConnection
 from websockets.protocol import State
 
 from infra.local.engines import Engine
-from simulator import map_rider
-from simulator.crowd import Crowd
-from simulator.departures import Departures
-from simulator.fixes import Fix
-from simulator.map_rider import Habits, Stroll
-from simulator.oracle.seat import Seat
-from simulator.rider_faults import HALF_OPEN, RECONNECT, SLOW, Mishap
-from simulator.view import Broken, SeenCar
+from simulator.fleet.fixes import Fix
+from simulator.posting.departures import Departures
+from simulator.riders import map_rider
+from simulator.riders.crowd import Crowd
+from simulator.riders.faults import HALF_OPEN, RECONNECT, SLOW, Mishap
+from simulator.riders.map_rider import Habits, Stroll
+from simulator.riders.seat import Seat
+from simulator.riders.view import Broken, SeenCar
 from tests.push.city import MANHATTAN, distance_m, towards
 from tests.push.node import Node, start_redis, token
 from tests.simulator.fake_push import NOW_MS, FakePush, fake_push, say

@@ -11,10 +11,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from simulator.demand import Request, Requests
-from simulator.recorded_requests import Recorded, RequestsError, read_requests
-from simulator.roads import RoadNetwork, load_manhattan
-from simulator.scenario import Demand, HotSpot
+from simulator.demand.recorded import Recorded, RequestsError, read_requests
+from simulator.demand.requests import Request, Requests
+from simulator.roads.network import RoadNetwork, load_manhattan
+from simulator.scenarios.scenario import Demand, HotSpot
 
 TIMES_SQUARE = (40.7580, -73.9855)
 

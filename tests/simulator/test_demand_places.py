@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from simulator.nearest_node import NearestNode
-from simulator.recorded_requests import REQUESTS_FILE, Recorded, RequestsError, parse_requests, read_requests
-from simulator.requests_data.derive import derive
+from simulator.demand.nyc.derive import derive
+from simulator.demand.recorded import REQUESTS_FILE, Recorded, RequestsError, parse_requests, read_requests
+from simulator.roads.nearest_node import NearestNode
 
 HEADER = "time,o_lat,o_lon,d_lat,d_lon"
 places = st.tuples(st.floats(-80, 80), st.floats(-180, 180))

@@ -11,12 +11,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from simulator.demand import Request
-from simulator.dispatch import CONFIRM_MS, DEPARTS_MS, TRY_AGAIN_MS, Dispatch, Everybody, NoErrands
-from simulator.fixes import Fix, encode_fix
-from simulator.fleet import Fleet
-from simulator.jobs import Arrival, Stop
-from simulator.rides import (
+from simulator.demand.requests import Request
+from simulator.dispatch.dispatch import CONFIRM_MS, DEPARTS_MS, TRY_AGAIN_MS, Dispatch, Everybody, NoErrands
+from simulator.dispatch.rides import (
     ARRIVED_AT_PICKUP,
     CANCELED,
     COMPLETE,
@@ -27,9 +24,12 @@ from simulator.rides import (
     Place,
     Ride,
 )
-from simulator.roads import RoadNetwork, load_manhattan
-from simulator.supply import AS_OF_MS, M_PER_DEGREE, NEARBY_M, Supply
-from simulator.truth import Truth
+from simulator.dispatch.supply import AS_OF_MS, M_PER_DEGREE, NEARBY_M, Supply
+from simulator.fleet.fixes import Fix, encode_fix
+from simulator.fleet.fleet import Fleet
+from simulator.fleet.jobs import Arrival, Stop
+from simulator.oracle.truth import Truth
+from simulator.roads.network import RoadNetwork, load_manhattan
 
 START_MS = 1_767_225_600_000
 #: Requests of the small city; more than it has drivers.

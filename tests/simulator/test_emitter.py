@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 from aiohttp import web
 
-from simulator.emitter import Denied, Emitter
-from simulator.fixes import Fix
-from simulator.tally import Tally
+from simulator.counts.tally import Tally
+from simulator.fleet.fixes import Fix
+from simulator.posting.emitter import Denied, Emitter
 from tests.simulator.fake_ingest import FakeIngest, accept, fake_ingest, verdicts
 
 

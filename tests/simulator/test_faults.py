@@ -12,14 +12,14 @@ import h3
 import msgspec
 import pytest
 
-from simulator.faults import KINDS, faults_of, problems_of
-from simulator.fixes import Fix, encode_fix
-from simulator.gps import METRES_PER_DEGREE
-from simulator.phones import WITHHELD, Phones, Sending
-from simulator.reports import Report
-from simulator.scenario import Area
-from simulator.scenario import Fault as FaultTable
-from simulator.scenarios import load_scenario, scenario_names
+from simulator.fleet.fixes import Fix, encode_fix
+from simulator.fleet.gps import METRES_PER_DEGREE
+from simulator.fleet.reports import Report
+from simulator.phones.faults import KINDS, faults_of, problems_of
+from simulator.phones.phones import WITHHELD, Phones, Sending
+from simulator.scenarios.scenario import Area
+from simulator.scenarios.scenario import Fault as FaultTable
+from simulator.scenarios.shipped import load_scenario, scenario_names
 
 LAT, LON = 40.75, -73.98
 START_MS = 1_767_225_600_000

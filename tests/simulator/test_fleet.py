@@ -18,12 +18,12 @@ from hypothesis import strategies as st
 
 from ingest.events import VEHICLE_TYPES
 from ingest.schemas import PingIn, decode_body, valid_id
-from simulator.fixes import Fix, encode_fix, join_post
-from simulator.fleet import Fleet
-from simulator.kinematics import ACCELERATION_MPS2, BRAKING_MPS2
-from simulator.plans import FLOW_MOST, HELD_MOST_S
-from simulator.reports import Report
-from simulator.roads import RoadNetwork, bearing_deg, load_manhattan
+from simulator.fleet.fixes import Fix, encode_fix, join_post
+from simulator.fleet.fleet import Fleet
+from simulator.fleet.kinematics import ACCELERATION_MPS2, BRAKING_MPS2
+from simulator.fleet.plans import FLOW_MOST, HELD_MOST_S
+from simulator.fleet.reports import Report
+from simulator.roads.network import RoadNetwork, bearing_deg, load_manhattan
 
 START_MS = 1_767_225_600_000
 _SHA = """

@@ -9,7 +9,7 @@ from statistics import fmean
 
 import pytest
 
-from simulator.gps import BEST_SIGMA_M, CORRELATION_S, METRES_PER_DEGREE, WORST_SIGMA_M, Receiver
+from simulator.fleet.gps import BEST_SIGMA_M, CORRELATION_S, METRES_PER_DEGREE, WORST_SIGMA_M, Receiver
 
 LAT, LON = 40.75, -73.98
 

@@ -13,12 +13,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ingest.polylines import decode_polyline
-from simulator.fleet import Fleet
-from simulator.jobs import Arrival, Stop
-from simulator.kinematics import BRAKING_MPS2, Phase, cover, fastest_end_mps, fastest_start_mps
-from simulator.polylines import encode_polyline, route_points
-from simulator.reports import Report
-from simulator.roads import RoadNetwork, load_manhattan
+from simulator.fleet.fleet import Fleet
+from simulator.fleet.jobs import Arrival, Stop
+from simulator.fleet.kinematics import BRAKING_MPS2, Phase, cover, fastest_end_mps, fastest_start_mps
+from simulator.fleet.reports import Report
+from simulator.roads.network import RoadNetwork, load_manhattan
+from simulator.roads.polylines import encode_polyline, route_points
 
 START_MS = 1_767_225_600_000
 

@@ -14,13 +14,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from simulator.fixes import Fix
-from simulator.fleet import Fleet
-from simulator.gps import METRES_PER_DEGREE
-from simulator.motion import main
-from simulator.motion_figures import STANDS_MPS, figures_of, motion_of, thin
-from simulator.roads import load_manhattan, open_table
-from simulator.trace import Recording, read_trace
+from simulator.fleet.fixes import Fix
+from simulator.fleet.fleet import Fleet
+from simulator.fleet.gps import METRES_PER_DEGREE
+from simulator.motion.__main__ import main
+from simulator.motion.figures import STANDS_MPS, figures_of, motion_of, thin
+from simulator.roads.network import load_manhattan, open_table
+from simulator.traces.trace import Recording, read_trace
 from tests.oracle.trace import trace_path
 
 LAT, LON = 40.75, -73.98

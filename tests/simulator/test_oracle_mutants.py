@@ -7,10 +7,10 @@ from typing import Literal
 
 import pytest
 
-from simulator.fixes import Fix
-from simulator.oracle.findings import Kind
-from simulator.oracle.seat import Seat
-from simulator.phones import Sending
+from simulator.counts.findings import Kind
+from simulator.fleet.fixes import Fix
+from simulator.phones.phones import Sending
+from simulator.riders.seat import Seat
 from tests.simulator.perfect_server import START_MS, PerfectServer, Town
 
 #: So many towns, with eight cars and three riders each; a lie is told in some of them.

@@ -11,16 +11,16 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from simulator.fixes import Fix
-from simulator.oracle.findings import KEPT, Findings, Kind
+from simulator.counts.findings import KEPT, Findings, Kind
+from simulator.fleet.fixes import Fix
 from simulator.oracle.nearby import NearbyOracle
 from simulator.oracle.promises import Promises
 from simulator.oracle.reach import Circles, Fleet, Reach, rank_cutoff_m
-from simulator.oracle.seat import Seat
 from simulator.oracle.sphere import apart_m, distance_m, unit_vectors
-from simulator.phones import Sending
-from simulator.truth import Fixes, Truth
-from simulator.view import Broken, SeenCar
+from simulator.oracle.truth import Fixes, Truth
+from simulator.phones.phones import Sending
+from simulator.riders.seat import Seat
+from simulator.riders.view import Broken, SeenCar
 from tests.simulator.perfect_server import CENTRE, START_MS, PerfectServer, Town, east_of, metres
 
 PROMISES = Promises(start_ms=START_MS)

@@ -7,12 +7,12 @@ from collections import Counter
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from simulator.fixes import Fix
-from simulator.oracle.findings import Findings, Kind
+from simulator.counts.findings import Findings, Kind
+from simulator.fleet.fixes import Fix
 from simulator.oracle.pings import PingOracle
 from simulator.oracle.promises import Figures, judge
-from simulator.phones import Sending
-from simulator.scenario import Bounds
+from simulator.phones.phones import Sending
+from simulator.scenarios.scenario import Bounds
 
 
 def sending(expect: str = "shown", driver: int = 0, fix_time_ms: int = 1_000) -> Sending:

@@ -13,14 +13,14 @@ from hypothesis import strategies as st
 from ingest.admission import DriverRule, admit
 from ingest.schemas import PingIn
 from ingest.settings import IngestSettings
-from simulator.belief import Belief
-from simulator.faults import faults_of
-from simulator.fixes import Fix, encode_fix
-from simulator.gps import METRES_PER_DEGREE
-from simulator.phones import WITHHELD, Phones, Sending
-from simulator.reports import Report
-from simulator.scenario import Area
-from simulator.scenario import Fault as FaultTable
+from simulator.fleet.fixes import Fix, encode_fix
+from simulator.fleet.gps import METRES_PER_DEGREE
+from simulator.fleet.reports import Report
+from simulator.phones.belief import Belief
+from simulator.phones.faults import faults_of
+from simulator.phones.phones import WITHHELD, Phones, Sending
+from simulator.scenarios.scenario import Area
+from simulator.scenarios.scenario import Fault as FaultTable
 from stream.positions import DUPLICATE, DriverState
 
 LAT, LON = 40.75, -73.98

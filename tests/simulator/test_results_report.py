@@ -11,7 +11,7 @@ import msgspec
 import pytest
 from rich.console import Console
 
-from simulator.oracle.findings import Findings
+from simulator.counts.findings import Findings
 from simulator.results.html import page
 from simulator.results.machine import command_line, this_machine, versions
 from simulator.results.plots import PlotsMissing, require

@@ -7,7 +7,7 @@ import math
 from hypothesis import given
 from hypothesis import strategies as st
 
-from simulator.latency import Latencies
+from simulator.counts.latency import Latencies
 from simulator.results.bounded import Bounded
 from simulator.results.recorder import Recorder
 from simulator.results.series import MOST_BINS

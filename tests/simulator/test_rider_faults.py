@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from simulator.rider_faults import HALF_OPEN, KINDS, RECONNECT, SLOW, Mishap, plan
+from simulator.riders.faults import HALF_OPEN, KINDS, RECONNECT, SLOW, Mishap, plan
 
 
 class Fault(NamedTuple):

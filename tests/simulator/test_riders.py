@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 from websockets.asyncio.server import ServerConnection
 
-from simulator.departures import MOST_REMEMBERED, Departures
-from simulator.fixes import Fix
-from simulator.riders import Refused, Rider, RiderGone
+from simulator.fleet.fixes import Fix
+from simulator.posting.departures import MOST_REMEMBERED, Departures
+from simulator.riders.rider import Refused, Rider, RiderGone
 from tests.simulator.fake_push import NOW_MS, fake_push, say
 
 

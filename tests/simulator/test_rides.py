@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ingest.trips import STATES as ALL_STATES
-from simulator.rides import (
+from simulator.dispatch.rides import (
     ARRIVED_AT_PICKUP,
     BOARDING_MS,
     CANCELED,

@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from simulator.roads import LINKS_FILE, NODES_FILE, RoadNetwork, RoadsError, load_manhattan, load_network
-from simulator.roads_data.derive import derive
+from simulator.roads.manhattan.derive import derive
+from simulator.roads.network import LINKS_FILE, NODES_FILE, RoadNetwork, RoadsError, load_manhattan, load_network
 
 
 @pytest.fixture(scope="module")
@@ -94,7 +94,7 @@ def test_a_link_that_goes_east_heads_east() -> None:
 
 def test_the_shipped_network_is_what_the_script_derives_and_is_small(shared_data: Path, tmp_path: Path) -> None:
     derive(shared_data / "manhattan/nodes.csv.gz", shared_data / "manhattan/edges.csv.gz", tmp_path)
-    shipped = Path(__file__).resolve().parents[2] / "simulator/roads_data"
+    shipped = Path(__file__).resolve().parents[2] / "simulator/roads/manhattan"
     for name in (NODES_FILE, LINKS_FILE):
         # Compared unzipped: zlib's own version may choose other bytes for the same content.
         assert gzip.decompress((tmp_path / name).read_bytes()) == gzip.decompress((shipped / name).read_bytes())

@@ -9,14 +9,14 @@ from random import Random
 
 import pytest
 
-from simulator.city import load_city
-from simulator.demand import Requests
-from simulator.faults import KINDS, problems_of
-from simulator.oracle.findings import Kind
-from simulator.recorded_requests import read_requests
-from simulator.rider_faults import plan
-from simulator.scenario import Bounds, Scenario, ScenarioError, parse_scenario
-from simulator.scenarios import load_scenario, scenario_names
+from simulator.counts.findings import Kind
+from simulator.demand.recorded import read_requests
+from simulator.demand.requests import Requests
+from simulator.phones.faults import KINDS, problems_of
+from simulator.riders.faults import plan
+from simulator.scenarios.city import load_city
+from simulator.scenarios.scenario import Bounds, Scenario, ScenarioError, parse_scenario
+from simulator.scenarios.shipped import load_scenario, scenario_names
 
 PAGE = (Path(__file__).parents[2] / "docs" / "scenarios.md").read_text()
 SMALLEST = 'title = "One car"\n[fleet]\ndrivers = 1\n'

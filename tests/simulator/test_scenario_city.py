@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from simulator.city import load_city, within
-from simulator.roads import RoadNetwork, RoadsError, load_manhattan
-from simulator.scenario import Area, City
+from simulator.roads.network import RoadNetwork, RoadsError, load_manhattan
+from simulator.scenarios.city import load_city, within
+from simulator.scenarios.scenario import Area, City
 
 
 def test_the_whole_of_manhattan_is_the_city_where_nothing_is_said() -> None:

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from simulator.__main__ import main
-from simulator.report import OK, USAGE
-from simulator.scenarios import scenario_names
+from simulator.runs.report import OK, USAGE
+from simulator.scenarios.shipped import scenario_names
 
 KEY = "a key for tests that is long enough to sign"
 DRY = ["--dry-run", "--start", "2026-01-01T08:00:00Z"]

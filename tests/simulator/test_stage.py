@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager
 import aiohttp
 import pytest
 
-from simulator.stage import Counters, Scene, Stage, StageError, TripUnderWay, WaitingRequest
+from simulator.staging.stage import Counters, Scene, Stage, StageError, TripUnderWay, WaitingRequest
 
 MAP = "http://127.0.0.1:8082"
 SCENE = Scene(

@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from infra.clock import ReplayClock, WallClock, parse_clock
-from simulator.fixes import Fix
-from simulator.timetable import (
+from simulator.fleet.fixes import Fix
+from simulator.traces.timetable import (
     Timetable,
     clock_at_end,
     clock_for,
@@ -21,7 +21,7 @@ from simulator.timetable import (
     shuffled,
     skew_ms,
 )
-from simulator.trace import Trace
+from simulator.traces.trace import Trace
 
 
 def trace_of(*times_ms: int) -> Trace:

@@ -12,15 +12,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from simulator.city import load_city
-from simulator.dispatch import NoErrands
-from simulator.fingerprint import Fingerprint
-from simulator.fleet import PHASE_MS
-from simulator.phones import Sending
-from simulator.rides import ARRIVED_AT_PICKUP, CANCELED, COMPLETE, ENDED, STATES, Ride
-from simulator.roads import RoadNetwork
-from simulator.scenario import Scenario, parse_scenario
-from simulator.town import Town
+from simulator.dispatch.dispatch import NoErrands
+from simulator.dispatch.rides import ARRIVED_AT_PICKUP, CANCELED, COMPLETE, ENDED, STATES, Ride
+from simulator.fleet.fleet import PHASE_MS
+from simulator.phones.phones import Sending
+from simulator.roads.network import RoadNetwork
+from simulator.scenarios.city import load_city
+from simulator.scenarios.scenario import Scenario, parse_scenario
+from simulator.staging.fingerprint import Fingerprint
+from simulator.staging.town import Town
 
 START_MS = 1_767_225_600_000
 #: Time enough for a trip to end, with all that can happen to a phone's reports on the way.

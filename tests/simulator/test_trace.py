@@ -11,10 +11,10 @@ from random import Random
 
 import pytest
 
-from simulator.fixes import Fix
-from simulator.fleet import Fleet
-from simulator.roads import load_manhattan, open_table
-from simulator.trace import Recording, Trace, TraceError, read_trace, time_ms
+from simulator.fleet.fixes import Fix
+from simulator.fleet.fleet import Fleet
+from simulator.roads.network import load_manhattan, open_table
+from simulator.traces.trace import Recording, Trace, TraceError, read_trace, time_ms
 
 #: 2017-03-21 05:00:02.500 UTC
 AT_MS = 1_490_072_402_500

@@ -9,9 +9,9 @@ from typing import Literal
 import pytest
 from aiohttp import web
 
-from simulator.rides import CANCELED, COMPLETE, ENROUTE_TO_PICKUP, NEW, Place, Ride
-from simulator.trip_answers import Done, Refused, Unreadable, read_track
-from simulator.trip_desk import TripDesk
+from simulator.dispatch.rides import CANCELED, COMPLETE, ENROUTE_TO_PICKUP, NEW, Place, Ride
+from simulator.dispatch.trip_answers import Done, Refused, Unreadable, read_track
+from simulator.dispatch.trip_desk import TripDesk
 from tests.simulator.fake_trips import FakeTrips, fake_trips, problem
 
 SECRET = "not-for-any-log"

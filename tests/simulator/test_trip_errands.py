@@ -12,16 +12,16 @@ from typing import Any
 import pytest
 from aiohttp import web
 
-from simulator.fixes import Fix
-from simulator.oracle.findings import Findings, Kind
+from simulator.counts.findings import Findings, Kind
+from simulator.dispatch.rides import CANCELED, COMPLETE, ENROUTE_TO_PICKUP, NEW, STATES, Place, Ride
+from simulator.dispatch.trip_desk import TripDesk
+from simulator.fleet.fixes import Fix
 from simulator.oracle.trips import TripOracle, TripPromises
-from simulator.phones import Sending
-from simulator.rider_faults import HALF_OPEN, RECONNECT, SLOW, Mishap
-from simulator.rides import CANCELED, COMPLETE, ENROUTE_TO_PICKUP, NEW, STATES, Place, Ride
-from simulator.trip_desk import TripDesk
-from simulator.trip_errands import TripErrands
-from simulator.trip_view import TripView
-from simulator.truth import Truth
+from simulator.oracle.truth import Truth
+from simulator.phones.phones import Sending
+from simulator.riders.faults import HALF_OPEN, RECONNECT, SLOW, Mishap
+from simulator.riders.trip_view import TripView
+from simulator.staging.trip_errands import TripErrands
 from tests.simulator.fake_trips import FakeTrips, fake_trips, now_ms, problem
 
 HERE, THERE = Place(40.75, -73.99), Place(40.76, -73.98)
@@ -75,10 +75,10 @@ class Office:
 @pytest.fixture(autouse=True)
 def no_settling(monkeypatch: pytest.MonkeyPatch) -> None:
     """What is waited for at the end is over at once on a system that has nothing else to do."""
-    monkeypatch.setattr("simulator.trip_errands.SETTLE_S", 0.06)
-    monkeypatch.setattr("simulator.trip_rider.STAYS_S", 0.1)
-    monkeypatch.setattr("simulator.trip_rider.RECOVERS_S", 0.1)
-    monkeypatch.setattr("simulator.trip_rider.RECONNECT_S", 0.05)
+    monkeypatch.setattr("simulator.staging.trip_errands.SETTLE_S", 0.06)
+    monkeypatch.setattr("simulator.riders.trip_rider.STAYS_S", 0.1)
+    monkeypatch.setattr("simulator.riders.trip_rider.RECOVERS_S", 0.1)
+    monkeypatch.setattr("simulator.riders.trip_rider.RECONNECT_S", 0.05)
 
 
 @asynccontextmanager

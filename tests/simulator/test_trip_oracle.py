@@ -12,16 +12,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from simulator.fixes import Fix
-from simulator.oracle.findings import Findings, Kind
+from simulator.counts.findings import Findings, Kind
+from simulator.dispatch.rides import COMPLETE, ENROUTE_TO_PICKUP, NEW, STATES
+from simulator.dispatch.trip_answers import Ledger, Log, Track, TripEvent
+from simulator.fleet.fixes import Fix
 from simulator.oracle.trip_logs import judge_log, judge_promises
 from simulator.oracle.trip_tracks import Span, judge_track
 from simulator.oracle.trips import REPORTED_MS, TripOracle, TripPromises
-from simulator.outboxes import Sent
-from simulator.phones import Sending
-from simulator.rides import COMPLETE, ENROUTE_TO_PICKUP, NEW, STATES
-from simulator.trip_answers import Ledger, Log, Track, TripEvent
-from simulator.trip_view import (
+from simulator.oracle.truth import Truth
+from simulator.phones.outboxes import Sent
+from simulator.phones.phones import Sending
+from simulator.riders.trip_view import (
     SUB,
     News,
     ShownTrip,
@@ -32,7 +33,6 @@ from simulator.trip_view import (
     TripSnapshot,
     TripView,
 )
-from simulator.truth import Truth
 
 AT_MS = 1_767_225_600_000
 #: About a metre.

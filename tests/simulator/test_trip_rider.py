@@ -11,11 +11,11 @@ from typing import Any
 import pytest
 
 from infra.local.engines import Engine
-from simulator.oracle.findings import Findings
-from simulator.rider_faults import HALF_OPEN, RECONNECT, Mishap
-from simulator.rides import ARRIVED_AT_PICKUP, COMPLETE, ENROUTE_TO_DROPOFF, ENROUTE_TO_PICKUP, STATES
-from simulator.trip_rider import LostRider, TripRider
-from simulator.trip_view import TripView
+from simulator.counts.findings import Findings
+from simulator.dispatch.rides import ARRIVED_AT_PICKUP, COMPLETE, ENROUTE_TO_DROPOFF, ENROUTE_TO_PICKUP, STATES
+from simulator.riders.faults import HALF_OPEN, RECONNECT, Mishap
+from simulator.riders.trip_rider import LostRider, TripRider
+from simulator.riders.trip_view import TripView
 from tests.push.node import Node, start_redis, token
 from tests.push.test_trip_stream import begin
 
@@ -30,7 +30,7 @@ def engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engine]:
 @pytest.fixture(autouse=True)
 def short_stays(monkeypatch: pytest.MonkeyPatch) -> None:
     """The app leaves sooner after the end, for nothing more comes here."""
-    monkeypatch.setattr("simulator.trip_rider.STAYS_S", 0.1)
+    monkeypatch.setattr("simulator.riders.trip_rider.STAYS_S", 0.1)
 
 
 async def until(holds: Callable[[], Any], within_s: float = 10.0) -> None:
@@ -76,7 +76,7 @@ async def test_a_rider_who_drops_out_on_the_way_goes_on_where_that_was(engine: E
 async def test_somebody_elses_trip_is_no_trip_and_a_bad_token_no_way_in(
     engine: Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("simulator.trip_rider.BACK_WITHIN_S", 0.0)
+    monkeypatch.setattr("simulator.riders.trip_rider.BACK_WITHIN_S", 0.0)
     async with Node(engine, snapshot_wait_s=0.1) as node:
         await begin(node, trip_id="t-theirs")
         for bearer, why in ((lambda: token("rider-2"), "unknown_trip"), (lambda: "no-token", "connection ended")):

@@ -11,10 +11,10 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from simulator.oracle.findings import Findings, Kind
-from simulator.rides import COMPLETE, ENDED, STATES
-from simulator.trip_answers import TripEvent
-from simulator.trip_view import (
+from simulator.counts.findings import Findings, Kind
+from simulator.dispatch.rides import COMPLETE, ENDED, STATES
+from simulator.dispatch.trip_answers import TripEvent
+from simulator.riders.trip_view import (
     SUB,
     ShownTrip,
     TripCar,

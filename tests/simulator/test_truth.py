@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from simulator.fixes import Fix
-from simulator.phones import Sending
-from simulator.truth import COASTS_MS, TRACK_KEPT_S, UNKNOWN_AFTER_MS, Truth
+from simulator.fleet.fixes import Fix
+from simulator.oracle.truth import COASTS_MS, TRACK_KEPT_S, UNKNOWN_AFTER_MS, Truth
+from simulator.phones.phones import Sending
 
 LAT, LON = 40.75, -73.98
 NOW_MS = 1_767_225_600_000

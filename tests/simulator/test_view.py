@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from simulator.view import Broken, Faults, SeenCar, Snapshot, Update, View
+from simulator.riders.view import Broken, Faults, SeenCar, Snapshot, Update, View
 
 NOW_MS = 1_000_000
 

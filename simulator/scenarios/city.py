@@ -1,0 +1,65 @@
+"""The city of a scenario: the shipped road network or the user's own, whole or cut to an area. No clock, no chance."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import h3
+
+from simulator.roads.network import RoadNetwork, RoadsError, load_manhattan, load_network
+from simulator.scenarios.scenario import Area, City
+
+
+def load_city(city: City) -> RoadNetwork:
+    """The roads on which this scenario is played. Raises RoadsError, OSError."""
+    roads = load_network(Path(city.nodes), Path(city.edges)) if city.nodes else load_manhattan()
+    return roads if city.area is None else within(roads, city.area)
+
+
+def within(roads: RoadNetwork, area: Area) -> RoadNetwork:
+    """The roads whose two ends lie in `area`, less what cannot be reached from the others there. Raises RoadsError."""
+    centre = (area.lat, area.lon)
+    inside = {
+        node
+        for node, position in enumerate(roads.positions)
+        if h3.great_circle_distance(centre, position, unit="m") <= area.radius_m
+    }
+    links = [link for link in roads.links if link.from_node in inside and link.to_node in inside]
+    kept = _largest_connected(inside, [(link.from_node, link.to_node) for link in links])
+    if len(kept) < 2:
+        raise RoadsError("city.area: holds no roads that lead from one place to another; move it or make it larger")
+    number = {node: n for n, node in enumerate(sorted(kept))}
+    return RoadNetwork(
+        [roads.positions[node] for node in number],
+        [
+            (number[link.from_node], number[link.to_node], link.speed_mps)
+            for link in links
+            if link.from_node in number and link.to_node in number
+        ],
+    )
+
+
+def _largest_connected(nodes: set[int], links: list[tuple[int, int]]) -> set[int]:
+    """The largest set of nodes that all reach each other; the one with the lowest number if there are several."""
+    forward: dict[int, list[int]] = {node: [] for node in nodes}
+    backward: dict[int, list[int]] = {node: [] for node in nodes}
+    for a, b in links:
+        forward[a].append(b)
+        backward[b].append(a)
+    best: set[int] = set()
+    left = set(nodes)
+    while len(left) > len(best):
+        start = min(left)
+        connected = _reached(start, forward) & _reached(start, backward)
+        left -= connected
+        best = max(best, connected, key=len)
+    return best
+
+
+def _reached(start: int, neighbours: dict[int, list[int]]) -> set[int]:
+    seen, waiting = {start}, [start]
+    while waiting:
+        fresh = set(neighbours[waiting.pop()]) - seen
+        seen |= fresh
+        waiting.extend(fresh)
+    return seen

@@ -1,0 +1,83 @@
+"""All oracles of a run together: what they are told, what they found, and the verdicts. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from simulator.counts.findings import Findings, Kind
+from simulator.counts.latency import Latencies
+from simulator.oracle.nearby import NearbyOracle, count_tenths
+from simulator.oracle.pings import PingOracle
+from simulator.oracle.promises import Figures, Promises, Verdict, judge
+from simulator.oracle.trips import TripOracle, TripPromises
+from simulator.results.recorder import POSITION_ERROR, STALENESS, Recorder
+from simulator.riders.crowd import Crowd
+from simulator.riders.seat import Seat
+from simulator.scenarios.scenario import Bounds
+from simulator.staging.town import Town
+
+#: Until then nobody is judged: riders come, and what they see settles.
+SETTLES_S = 12.0
+
+
+class Judgement:
+    """Of one run, within these bounds."""
+
+    def __init__(self, town: Town, bounds: Bounds, promises: Promises) -> None:
+        self._truth, self._bounds = town.truth, bounds
+        self.findings = Findings()
+        self.nearby = NearbyOracle(town.truth, self.findings, promises)
+        self.trips = TripOracle(town.truth, self.findings, TripPromises(settle_ms=promises.settle_ms))
+        self.pings = PingOracle(self.findings)
+
+    def judged(self, driver_id: str, fix_time_ms: int, reason: str | None, at_ms: int) -> None:
+        """Ingest's verdict on a ping."""
+        self._truth.judged(self._truth.number[driver_id], fix_time_ms, reason, at_ms)
+        self.pings.judged(driver_id, fix_time_ms, reason, at_ms)
+
+    def amiss(self, rider_id: str, driver_id: str | None, at_ms: int) -> None:
+        """Nearby did not show dispatch the nearest driver, or (None) did not answer in time."""
+        if driver_id is None:
+            self.findings.note(Kind.LATENCY, at_ms, rider_id, "", why="GET /v1/nearby was not answered within 2 s")
+        else:
+            why = "the nearest driver is not in the answer of GET /v1/nearby"
+            self.findings.note(Kind.MISSING, at_ms, rider_id, driver_id, why=why)
+
+    def sweep(self, seats: Sequence[Seat], now_ms: int, recorder: Recorder) -> None:
+        """Look at all that riders are shown now."""
+        seen = self.nearby.sweep(seats, now_ms)
+        # One by one it would hold up the riders' sockets: a thousand screens show twenty thousand cars.
+        for name, values in ((POSITION_ERROR, seen.position_error_m), (STALENESS, seen.age_ms)):
+            counted = Latencies()
+            count_tenths(counted, values.astype(np.float64))
+            recorder.spread(name, counted, now_ms)
+        self.trips.sweep(now_ms)
+
+    def crowd_ended(self, crowd: Crowd, at_ms: int) -> None:
+        """These could not come back, or were told not to."""
+        for why in crowd.lost:
+            self.findings.note(Kind.RIDER_LOST, at_ms, "map", "", why=why)
+
+    def verdicts(self, crowd: Crowd | None, elapsed_s: float) -> list[Verdict]:
+        """As of so long after the start."""
+        watched = crowd is not None
+        return judge(
+            self._bounds,
+            self.findings,
+            Figures(
+                latency_p99_ms=crowd.latency_ms.percentile(99) if crowd is not None else None,
+                position_error_p99_m=self.nearby.position_error_m.percentile(99) if watched else None,
+                screens_judged=self.nearby.screens_judged if watched else None,
+                screens_least=0 if crowd is None else least_screens(len(crowd.seats), elapsed_s),
+                farthest=self.nearby.farthest,
+                slowest=None if crowd is None else crowd.slowest,
+            ),
+        )
+
+
+def least_screens(riders: int, elapsed_s: float) -> int:
+    """How many screens must have been judged for the rest to mean something: a quarter of what all riders together
+    would give, looked at once a second, after they had time to settle. In a storm half of them may be away."""
+    return max(1, round(riders * max(0.0, elapsed_s - SETTLES_S) / 4))
