@@ -5,8 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from tests.oracle.trace import shared_data as find_shared_data
+
+# How long an example takes says how busy the machine is, nothing about what is claimed.
+settings.register_profile("ridestream", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("ridestream")
 
 
 @pytest.fixture(scope="session")
