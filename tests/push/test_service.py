@@ -49,7 +49,7 @@ async def test_it_becomes_ready_serves_and_drains(engine):
     )
     try:
         async with httpx.AsyncClient(base_url=f"http://{HOST}:{http_port}", trust_env=False) as client:
-            async with asyncio.timeout(30):
+            async with asyncio.timeout(60):
                 while True:
                     try:
                         if (await client.get("/readyz")).status_code == 200:
@@ -62,7 +62,7 @@ async def test_it_becomes_ready_serves_and_drains(engine):
                 assert "ws_connections 1.0" in (await client.get("/metrics")).text
                 process.send_signal(signal.SIGTERM)
                 assert (await app.until_closed())[0] == DRAINING
-        async with asyncio.timeout(15):
+        async with asyncio.timeout(60):
             assert await process.wait() == 0
     finally:
         if process.returncode is None:
@@ -102,7 +102,7 @@ async def test_a_rider_goes_on_where_it_was_after_push_was_killed(engine):
 @asynccontextmanager
 async def connected(url: str) -> AsyncIterator[RiderApp]:
     """A rider, as soon as push listens."""
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(60):
         while True:
             try:
                 async with RiderApp(url, token()) as rider:
@@ -127,7 +127,7 @@ async def test_a_misconfiguration_is_one_line(engine, env, says):
         ports = {"RIDESTREAM_PUSH_PORT": str(free_port()), "RIDESTREAM_PUSH_HTTP_PORT": str(free_port())}
         busy = str(taken.getsockname()[1])
         process = await start(engine, **{**ports, **{k: busy if v == "BUSY" else v for k, v in env.items()}})
-        _, errors = await asyncio.wait_for(process.communicate(), 30)
+        _, errors = await asyncio.wait_for(process.communicate(), 60)
     assert process.returncode == 2
     (line,) = errors.decode().splitlines()
     assert line.startswith("ridestream push: ")

@@ -26,7 +26,7 @@ def rider_of(server: PushServer, subject: str):  # type: ignore[no-untyped-def]
 
 async def test_a_rider_who_reads_nothing_is_bounded_and_a_reading_one_sees_everything_at_once(engine):
     async with (
-        Node(engine, tick_ms=2.0) as node,
+        Node(engine, tick_ms=2.0, stalled_after_s=300, no_pong_after_s=300) as node,
         RiderApp(node.url, token("slow")) as slow,
         RiderApp(node.url, token("fast")) as fast,
     ):

@@ -50,7 +50,7 @@ async def test_a_bad_token_opens_nothing_however_it_is_sent(engine: Engine) -> N
 
 
 async def test_a_rider_cannot_tell_anothers_trip_from_none(engine: Engine) -> None:
-    async with Node(engine, snapshot_wait_s=0.2) as node:
+    async with Node(engine, snapshot_wait_s=2.0) as node:
         await put(node, trip_of())
         async with RiderApp(node.url, token("rider-2")) as app:
             await app.say("subscribe", channel="trip", sub="a", trip_id="t-1")
@@ -70,7 +70,7 @@ async def test_a_drivers_token_watches_nothing(engine: Engine) -> None:
 
 
 async def test_the_holder_of_a_link_watches_its_one_trip_and_nothing_else(engine: Engine) -> None:
-    async with Node(engine, snapshot_wait_s=0.2) as node:
+    async with Node(engine, snapshot_wait_s=2.0) as node:
         await put(node, trip_of())
         await put(node, trip_of("t-2"))
         async with RiderApp(node.url, (await share(node)).token) as app:
@@ -88,7 +88,7 @@ async def test_the_holder_of_a_link_watches_its_one_trip_and_nothing_else(engine
 async def test_a_link_that_ends_ends_the_watching(engine: Engine, ending: str) -> None:
     async with Node(engine) as node:
         await put(node, trip_of())
-        made = await share(node, lifetime_s=2 if ending == "expired" else 600)
+        made = await share(node, lifetime_s=5 if ending == "expired" else 600)
         async with RiderApp(node.url, made.token) as app:
             await app.say("subscribe", channel="trip", sub="a", trip_id="t-1")
             await app.told("trip_snapshot", sub="a")

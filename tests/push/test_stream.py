@@ -47,7 +47,7 @@ async def test_positions_carry_their_age_and_freshness(engine):
 
 async def test_silent_cars_turn_stale_and_leave_without_any_news(engine):
     async with (
-        Node(engine, stale_after_ms=300, gone_after_ms=900) as node,
+        Node(engine, stale_after_ms=2_000, gone_after_ms=5_000) as node,
         RiderApp(node.url, token()) as app,
     ):
         await node.writer.put("a", MANHATTAN)

@@ -129,9 +129,9 @@ async def test_every_event_arrives_once_over_restarts_of_push_and_broken_connect
 async def test_another_s_trip_and_an_unknown_one_are_answered_alike_and_after_the_same_wait(engine, exists):
     async with Node(engine, snapshot_wait_s=0.4) as node, RiderApp(node.url, token("mallory")) as rider:
         driver = await begin(node)
+        asked_s = time.monotonic()
         await rider.say("subscribe", id="7", channel="trip", sub="x", trip_id="t-1" if exists else "t-2")
         await rider.told("subscribed", sub="x")
-        asked_s = time.monotonic()
         while not any(each["type"] == "error" for each in rider.heard):
             await driver.drive()  # what happens to the trip does not show
             await asyncio.sleep(0.01)
@@ -175,7 +175,7 @@ async def test_a_renewed_token_may_not_do_less(engine):
 
 async def test_a_silent_driver_is_told_by_the_server_itself_once_each(engine):
     async with (
-        Node(engine, trip_stale_after_ms=600, trip_lost_after_ms=1_500) as node,
+        Node(engine, trip_stale_after_ms=2_000, trip_lost_after_ms=5_000) as node,
         RiderApp(node.url, token()) as rider,
     ):
         driver = await begin(node)
@@ -186,12 +186,12 @@ async def test_a_silent_driver_is_told_by_the_server_itself_once_each(engine):
         await rider.until(lambda: app.freshness == "live")
         assert app.transitions == ["live", "stale", "lost", "live"]
         ages = [each["age_ms"] for each in rider.heard if each["type"] == "trip_freshness"]
-        assert 600 <= ages[1] < 1_500 <= ages[2]
+        assert 2_000 <= ages[1] < 5_000 <= ages[2]
 
 
 async def test_freshness_goes_on_while_redis_is_away_and_nobody_is_told_that_the_trip_is_unknown(own_engine):
     async with (
-        Node(own_engine, trip_stale_after_ms=500, trip_lost_after_ms=1_000, snapshot_wait_s=0.2) as node,
+        Node(own_engine, trip_stale_after_ms=2_000, trip_lost_after_ms=4_000, snapshot_wait_s=1.0) as node,
         RiderApp(node.url, token()) as rider,
     ):
         driver = await begin(node)
@@ -202,7 +202,7 @@ async def test_freshness_goes_on_while_redis_is_away_and_nobody_is_told_that_the
         await rider.until(lambda: app.freshness == "lost")
         await rider.say("subscribe", channel="trip", sub="again", trip_id="t-9")
         await rider.told("subscribed", sub="again")
-        await asyncio.sleep(0.5)
+        await asyncio.sleep(1.5)
         assert not any(each["type"] == "error" for each in rider.heard)
         await asyncio.to_thread(own_engine.restart)
         await rider.told("error", code="unknown_trip")
@@ -218,12 +218,16 @@ async def test_a_lost_change_is_noticed_even_when_nothing_follows_it(engine):
     async with Node(engine) as node, RiderApp(node.url, token()) as rider:
         driver = await begin(node)
         app = await rider.watch("t-1")
-        real = node.trips.apply_delta
-        node.trips.apply_delta = lambda trip_id, delta: real("", delta)  # type: ignore[method-assign]
+        real, lost = node.trips.apply_delta, []
+
+        def lose(trip_id, delta):  # type: ignore[no-untyped-def]
+            lost.append(trip_id)
+            return real("", delta)
+
+        node.trips.apply_delta = lose  # type: ignore[method-assign]
         await driver.move(ENROUTE_TO_PICKUP)
-        await asyncio.sleep(0.05)
+        await eventually(lambda: "t-1" in lost)
         node.trips.apply_delta = real  # type: ignore[method-assign]
-        assert app.version == 1
         await rider.until(lambda: app.version == 2)
         assert app.modes == ["snapshot"]
         assert node.count("push_trip_gaps_total") >= 1
@@ -290,7 +294,7 @@ async def test_a_link_that_expires_while_it_is_watched_ends(engine, monkeypatch)
     monkeypatch.setattr("push.share_guard.CHECK_S", 0.2)
     async with Node(engine) as node:
         await begin(node)
-        async with RiderApp(node.url, (await link(node, lifetime_s=1))[1]) as viewer:
+        async with RiderApp(node.url, (await link(node, lifetime_s=3))[1]) as viewer:
             app = await viewer.watch("t-1")
             assert (await viewer.until_closed())[0] == SHARE_ENDED
             assert app.ended == "expired"
@@ -316,7 +320,7 @@ async def test_a_rider_who_stops_reading_is_closed_with_where_it_can_go_on(engin
 
 
 async def test_unsubscribed_trips_are_dropped_and_unknown_ones_at_once(engine):
-    async with Node(engine, unwatched_for_s=30, snapshot_wait_s=0.1) as node, RiderApp(node.url, token()) as rider:
+    async with Node(engine, unwatched_for_s=30, snapshot_wait_s=2.0) as node, RiderApp(node.url, token()) as rider:
         await begin(node)
         await rider.watch("t-1")
         await rider.say("subscribe", channel="trip", sub="x", trip_id="nobody-s")
