@@ -34,11 +34,13 @@ class Cover:
     nearer than that less `spread_m`. Where the farthest is at most `inside_m`, every point of the cell matches.
     """
 
-    __slots__ = ("cells", "inside_m", "regions", "spread_m")
+    __slots__ = ("cells", "inside_m", "reach_m", "regions", "spread_m")
 
     def __init__(self, cells: dict[int, float], spread_m: float, inside_m: float) -> None:
         self.cells, self.spread_m, self.inside_m = cells, spread_m, inside_m
         self.regions = frozenset(region_of(cell) for cell in cells)
+        #: No match is farther away than this.
+        self.reach_m = min(inside_m, max(cells.values(), default=0.0))
 
 
 @lru_cache(maxsize=CACHED_CELLS)

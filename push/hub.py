@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
+from push.crowds import Crowds
 from push.mirror import Change, Mirror
 from push.nearby import CellChange, Query, Standing
 from push.outbox import Outbox
@@ -19,6 +20,7 @@ class Hub:
         # Queries by cell: those that every car of the cell matches, and those that have to look.
         self._inside: dict[int, dict[Standing, None]] = {}
         self._looking: dict[int, dict[Standing, None]] = {}
+        self._crowds = Crowds()
         self._interest: dict[int, int] = {}
 
     def __len__(self) -> int:
@@ -38,8 +40,7 @@ class Hub:
             return standing, []
         standing = self._standing[query] = Standing(query, self._mirror)
         self._outboxes[standing] = {}
-        for cell in standing.cover.cells:
-            self._watchers(standing, cell).setdefault(cell, {})[standing] = None
+        self._listen(standing)
         fresh = []
         for region in standing.cover.regions:
             self._interest[region] = self._interest.get(region, 0) + 1
@@ -59,11 +60,7 @@ class Hub:
         if outboxes:
             return []
         del self._outboxes[standing], self._standing[standing.query]
-        for cell in standing.cover.cells:
-            watchers = self._watchers(standing, cell)
-            del watchers[cell][standing]
-            if not watchers[cell]:
-                del watchers[cell]
+        self._ignore(standing)
         unwatched = []
         for region in standing.cover.regions:
             self._interest[region] -= 1
@@ -71,6 +68,24 @@ class Hub:
                 del self._interest[region]
                 unwatched.append(region)
         return unwatched
+
+    def _listen(self, standing: Standing) -> None:
+        """Changes reach the query from now on: by its cells, or by its reach while it is crowded."""
+        if standing.is_crowded:
+            self._crowds.add(standing)
+            return
+        for cell in standing.cover.cells:
+            self._watchers(standing, cell).setdefault(cell, {})[standing] = None
+
+    def _ignore(self, standing: Standing) -> None:
+        if standing in self._crowds:
+            self._crowds.remove(standing)
+            return
+        for cell in standing.cover.cells:
+            watchers = self._watchers(standing, cell)
+            del watchers[cell][standing]
+            if not watchers[cell]:
+                del watchers[cell]
 
     def _watchers(self, standing: Standing, cell: int) -> dict[int, dict[Standing, None]]:
         return self._inside if standing.is_inside(cell) else self._looking
@@ -85,7 +100,7 @@ class Hub:
         self.join(outbox)
         return fresh, unwatched
 
-    def evaluate(self, changes: Iterable[Change]) -> list[Outbox]:
+    def evaluate(self, changes: Sequence[Change]) -> list[Outbox]:
         """Bring every standing query up to date with what was settled; returns the outboxes that are owed something."""
         reached: dict[Standing, None] = {}
         for cell, change in self._by_cell(changes).items():
@@ -98,9 +113,17 @@ class Hub:
             for standing in inside:
                 standing.moved_in.append(change)
                 reached[standing] = None
+        batches = [(standing, standing.evaluate()) for standing in reached]
+        batches += [
+            (standing, standing.evaluate_nearest(near)) for standing, near in self._crowds.near(changes).items()
+        ]
         owed: list[Outbox] = []
-        for standing in reached:
-            batch = standing.evaluate()
+        for standing, batch in batches:
+            if standing.is_crowded != (standing in self._crowds):
+                self._ignore(standing)
+                self._listen(standing)
+            elif standing.is_crowded:
+                self._crowds.reach(standing)
             if batch:
                 outboxes = self._outboxes[standing]
                 for outbox in outboxes:

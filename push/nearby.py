@@ -3,7 +3,7 @@
 Only changes in cells that the query's cover holds are looked at. A cell that lies wholly inside needs no distance, and
 a car that moves within one is not looked at at all: the cell's moves are taken over as they are, already encoded. In
 the other cells each car gets its exact distance (haversine, `<=`). While there are more matches than the limit, the
-nearest are kept by (distance, driver id), see `nearest.py`.
+nearest are kept by (distance, driver id), see `nearest.py`, and only changes near enough are looked at, `crowds.py`.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import h3.api.basic_int as h3
 import msgspec
 
 from push.cover import Cover, cover_circle, cover_rings
-from push.mirror import Marker, Mirror
+from push.mirror import Change, Marker, Mirror
 from push.nearest import Nearest
 from stream.channels import Car, cell_of
 
@@ -132,6 +132,16 @@ class Standing:
         self._nearest.fill(self._mirror.cells)
         self.view = self._nearest.view()
 
+    @property
+    def is_crowded(self) -> bool:
+        """Whether there are more cars than the limit: what changes is then to be told by `evaluate_nearest`."""
+        return self._nearest is not None
+
+    @property
+    def reach_m(self) -> float:
+        """While it is crowded: no car beyond this concerns the query."""
+        return self._nearest.reach_m if self._nearest is not None else self.cover.reach_m
+
     def is_inside(self, cell: int) -> bool:
         """Whether every car of the cell matches."""
         return self._types is None and self.cover.cells[cell] <= self.cover.inside_m
@@ -142,8 +152,6 @@ class Standing:
         self.moved_in = []
         if touched:
             self.touched = []
-        if self._nearest is not None:
-            return self._evaluate_nearest(touched + moved_in)
         return self._evaluate_all(touched, moved_in) if touched else Batch([], [], [], moved_in)
 
     def _evaluate_all(self, touched: list[CellChange], moved_in: list[CellChange]) -> Batch:
@@ -188,23 +196,21 @@ class Standing:
             batch.leave + sorted(known - kept.keys()),
         )
 
-    def _evaluate_nearest(self, touched: list[CellChange]) -> Batch:
-        nearest, before, spans, shown = self._nearest, self.view, self.cover.cells, self.shown
+    def evaluate_nearest(self, changes: Sequence[Change]) -> Batch:
+        """`evaluate` while there are more than the limit; `changes` are all within `reach_m`, before or after."""
+        nearest, before, shown = self._nearest, self.view, self.shown
         assert nearest is not None
-        changed: set[str] = set()
-        for change in touched:
-            for driver_id, to_cell in change.departures:
-                if to_cell not in spans:
-                    nearest.discard(driver_id)
-            markers = change.arrivals + change.moved
-            nearest.put_all(change.cell, markers)
-            changed.update(marker.driver_id for marker in markers)
-        nearest.refill(self._mirror.cells)
-        after = self.view = nearest.view()
-        if nearest.holds_all() and len(after) <= self.query.limit * CALM_SHARE:
+        for driver_id, _, after in changes:
+            nearest.move(driver_id, after)
+        nearest.settle(self._mirror.cells)
+        view = self.view = nearest.view()
+        if nearest.holds_all() and len(view) <= self.query.limit * CALM_SHARE:
             self._nearest = None
+        move = [shown[each.driver_id] for each in changes if each.driver_id in view and each.driver_id in before]
+        if view.keys() == before.keys():
+            return Batch([], move, [])
         return Batch(
-            [shown[driver_id] for driver_id in after if driver_id not in before],
-            [shown[driver_id] for driver_id in after if driver_id in before and driver_id in changed],
-            [driver_id for driver_id in before if driver_id not in after],
+            [shown[driver_id] for driver_id in view if driver_id not in before],
+            move,
+            [driver_id for driver_id in before if driver_id not in view],
         )

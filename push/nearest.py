@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from bisect import bisect_left, insort
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 
 from push.cover import Cover
 from push.mirror import Marker
@@ -34,6 +34,11 @@ class Nearest:
     def view(self) -> dict[str, None]:
         """The nearest, nearest first."""
         return {driver_id: None for _, driver_id in self._ranked[: self._limit]}
+
+    @property
+    def reach_m(self) -> float:
+        """No car that comes, goes or moves beyond this concerns what is known."""
+        return min(self._reach[0], self._cover.reach_m)
 
     def holds_all(self) -> bool:
         """Whether no match is unknown."""
@@ -67,32 +72,29 @@ class Nearest:
         self._ranked, self._reach = ranked, reach
         self._distances = {driver_id: distance_m for distance_m, driver_id in ranked}
 
-    def refill(self, cells: Mapping[int, Mapping[str, Marker]]) -> None:
-        """Make sure that the nearest `limit` are known."""
+    def settle(self, cells: Mapping[int, Mapping[str, Marker]]) -> None:
+        """Make sure, after all changes, that the nearest `limit` are known, and not many more."""
         if len(self._ranked) < self._limit and not self.holds_all():
             self.fill(cells)
+        elif len(self._ranked) > 2 * self._spare():
+            self._keep(self._ranked[: self._spare()], self._ranked[self._spare() - 1])
 
     def _spare(self) -> int:
-        return self._limit + self._limit // 2 + 8
+        return self._limit + self._limit // 4 + 4
 
-    def discard(self, driver_id: str) -> None:
-        distance_m = self._distances.pop(driver_id, None)
-        if distance_m is not None:
-            del self._ranked[bisect_left(self._ranked, (distance_m, driver_id))]
-
-    def put_all(self, cell: int, markers: Iterable[Marker]) -> None:
-        """These are in `cell` now; what does not match, or is beyond what is known, is not kept."""
-        far_m = self._cover.cells[cell]
-        inside = far_m <= self._cover.inside_m
-        beyond = far_m - self._cover.spread_m > self._reach[0]
-        for marker in markers:
-            driver_id = marker.driver_id
-            self.discard(driver_id)
-            if beyond or (self._types is not None and marker.car.vehicle_type not in self._types):
-                continue
-            distance_m = self._distance_m(marker.car)
-            if (inside or distance_m <= self._cover.inside_m) and (distance_m, driver_id) <= self._reach:
-                self._distances[driver_id] = distance_m
-                insort(self._ranked, (distance_m, driver_id))
-        if len(self._ranked) > 2 * self._spare():
-            self._keep(self._ranked[: self._spare()], self._ranked[self._spare() - 1])
+    def move(self, driver_id: str, marker: Marker | None) -> None:
+        """The car is here now, None if nowhere; it is not kept when it does not match, or is beyond what is known."""
+        known_m = self._distances.pop(driver_id, None)
+        if known_m is not None:
+            del self._ranked[bisect_left(self._ranked, (known_m, driver_id))]
+        if marker is None:
+            return
+        car, cover = marker.car, self._cover
+        far_m = cover.cells.get(car.cell)
+        if far_m is None or (self._types is not None and car.vehicle_type not in self._types):
+            return
+        distance_m = self._distance_m(car)
+        ranked = (distance_m, driver_id)
+        if ranked <= self._reach and (far_m <= cover.inside_m or distance_m <= cover.inside_m):
+            self._distances[driver_id] = distance_m
+            insort(self._ranked, ranked)

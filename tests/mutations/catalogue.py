@@ -270,14 +270,14 @@ MUTATIONS = (
     ),
     Mutation(
         "rank_cut_short",
-        "cells that reach beyond the last rank are not looked at, though part of them lies before it",
+        "a query in a crowd hears only of what moves within half its reach",
         RIM,
         "missing",
         (
             Edit(
-                "push/nearest.py",
-                "beyond = far_m - self._cover.spread_m > self._reach[0]",
-                "beyond = far_m > self._reach[0]",
+                "push/crowds.py",
+                "(reach_m + SLACK_M) / EARTH_RADIUS_M",
+                "reach_m / 2 / EARTH_RADIUS_M",
             ),
         ),
     ),
