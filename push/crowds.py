@@ -20,7 +20,7 @@ from stream.channels import region_of
 
 #: The Earth's mean radius that H3 measures with (WGS 84 authalic, IUGG).
 EARTH_RADIUS_M: Final = 6_371_007.180918475
-#: Added to each reach, so that no rounding leaves a change out: cosines near 1 are exact to ~0.2 m, sqrt(2 * 2^-52) rad.
+#: Added to each reach, so that no rounding leaves a change out: cosines near 1 tell ~0.2 m apart, sqrt(2 * 2^-52) rad.
 SLACK_M: Final = 1.0
 #: Products at once: 8 MB.
 MAX_PRODUCTS: Final = 1 << 20
