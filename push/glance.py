@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from push.mirror import Marker, Mirror
-from push.nearby import Query, Standing
-from stream.channels import Car, RegionSnapshot
+import h3.api.basic_int as h3
 
-#: The mirror of one look has no regions to tell apart.
-_ALL = 0
+from push.mirror import Marker
+from push.nearby import Query
+from stream.channels import Car, RegionSnapshot
 
 
 def glance(
@@ -25,11 +24,12 @@ def glance(
             known = newest.get(car.driver_id)
             if known is None or car.fix_time_ms > known.fix_time_ms:
                 newest[car.driver_id] = car
-    cells = query.cover().cells
-    mirror = Mirror(stale_after_ms, gone_after_ms)
-    mirror.expect(_ALL)
-    mirror.apply_snapshot(_ALL, RegionSnapshot(1, 1, [car for car in newest.values() if car.cell in cells]))
-    mirror.settle(now_ms)
-    standing = Standing(query, mirror)
-    found = [mirror.shown[driver_id] for driver_id in standing.view]
-    return sorted(found, key=lambda marker: (standing.distance_m(marker.car), marker.driver_id))
+    cover, centre, types = query.cover(), (query.lat, query.lon), query.vehicle_types
+    near: list[tuple[float, str, Marker]] = []
+    for car in newest.values():
+        age_ms = now_ms - car.fix_time_ms
+        if car.cell in cover.cells and age_ms < gone_after_ms and (types is None or car.vehicle_type in types):
+            distance_m = h3.great_circle_distance(centre, (car.lat, car.lon), unit="m")
+            if distance_m <= cover.inside_m:
+                near.append((distance_m, car.driver_id, Marker(car, age_ms >= stale_after_ms)))
+    return [marker for _, _, marker in sorted(near)[: query.limit]]
