@@ -100,7 +100,7 @@ async def test_a_client_that_hangs_up_while_it_waits_harms_nobody() -> None:
         gone, stays = await Connection.to(port), await Connection.to(port)
         gone.writer.write(REQUESTS["one"])
         stays.writer.write(REQUESTS["one"])
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(60):
             while len(waiting) < 2:
                 await asyncio.sleep(0.005)
         gone.writer.transport.abort()
@@ -116,13 +116,13 @@ async def test_a_client_that_hangs_up_while_it_waits_harms_nobody() -> None:
 @pytest.mark.parametrize("lane", [False, True])
 async def test_a_body_that_comes_too_slowly_is_408_and_the_connection_ends(lane: bool) -> None:
     producer = RecordingProducer()
-    async with wire.served(wire.route(producer, body_timeout_s=0.3), producer, lane) as port:
+    async with wire.served(wire.route(producer, body_timeout_s=1.5), producer, lane) as port:
         connection = await Connection.to(port)
         data = REQUESTS["batch"]
         connection.writer.write(data[:-10])
         await asyncio.sleep(0.05)
         connection.writer.write(data[-10:-9])
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(60):
             status, fields, body = await connection.response()
             assert (status, fields["connection"]) == (408, "close")
             assert json.loads(body)["type"] == "/problems/body-timeout"

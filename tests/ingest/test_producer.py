@@ -16,7 +16,8 @@ from tests.ingest.producer import ManualFrameLog
 
 PARTITIONS = 8
 MAX_UNACKED = 1_000
-ACK_TIMEOUT_S = 0.3
+#: For those who are acknowledged, however slow the machine, and for those who shall not be.
+ACK_TIMEOUT_S, SHORT_TIMEOUT_S = 60.0, 1.0
 
 
 @pytest.fixture
@@ -31,11 +32,18 @@ async def producer(frame_log: ManualFrameLog) -> AsyncIterator[FramingProducer]:
     await producer.close(0.0)
 
 
+@pytest.fixture
+async def impatient(frame_log: ManualFrameLog) -> AsyncIterator[FramingProducer]:
+    producer = FramingProducer(frame_log, Framer(0.005, 500), PARTITIONS, MAX_UNACKED, SHORT_TIMEOUT_S, Tally())
+    yield producer
+    await producer.close(0.0)
+
+
 def pings(count: int, drivers: int = 1) -> list[Ping]:
     return [Ping(f"driver-{number % drivers}", number, 1.0, 1.0, 0) for number in range(count)]
 
 
-async def until(condition: Callable[[], bool], within_s: float = 5.0) -> None:
+async def until(condition: Callable[[], bool], within_s: float = 30.0) -> None:
     async with asyncio.timeout(within_s):
         while not condition():
             await asyncio.sleep(0.005)
@@ -101,8 +109,9 @@ async def test_one_failed_frame_fails_its_requests_once_and_no_others(
 
 
 async def test_a_frame_that_kafka_does_not_acknowledge_in_time_is_not_accepted(
-    producer: FramingProducer, frame_log: ManualFrameLog
+    impatient: FramingProducer, frame_log: ManualFrameLog
 ) -> None:
+    producer = impatient
     heard: list[bool] = []
     producer.send(pings(3), heard.append)
     await until(lambda: heard == [False])
@@ -131,8 +140,9 @@ async def test_memory_is_bounded_and_what_does_not_fit_is_not_taken(
 
 
 async def test_a_client_that_stays_silent_is_rebuilt_and_pings_flow_again(
-    producer: FramingProducer, frame_log: ManualFrameLog
+    impatient: FramingProducer, frame_log: ManualFrameLog
 ) -> None:
+    producer = impatient
     heard: list[bool] = []
     producer.send(pings(1), heard.append)
     await until(lambda: frame_log.rebuilt == 1)
@@ -158,7 +168,7 @@ async def test_closing_sends_what_is_held_and_waits_for_it(frame_log: ManualFram
     producer = FramingProducer(frame_log, Framer(10.0, 500), PARTITIONS, MAX_UNACKED, ACK_TIMEOUT_S, Tally())
     heard: list[bool] = []
     producer.send(pings(4), heard.append)
-    closing = asyncio.create_task(producer.close(5.0))
+    closing = asyncio.create_task(producer.close(60.0))
     await until(lambda: len(frame_log.waiting) == 1)
     assert not closing.done()
     frame_log.finish()

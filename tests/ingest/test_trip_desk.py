@@ -70,7 +70,7 @@ class Scene:
         self.kafka.gate.clear()
         self.kafka.asked.clear()
         task = asyncio.create_task(self.change(decide))
-        await asyncio.wait_for(self.kafka.asked.wait(), 10)
+        await asyncio.wait_for(self.kafka.asked.wait(), 60)
         return task
 
     async def change(self, decide: Decide, key: RequestKey | None = None) -> int:

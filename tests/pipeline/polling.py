@@ -5,9 +5,12 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
+import httpx
+import redis
+
 POLL_S = 0.05
 #: What a condition raises about something that is not there yet, or no longer.
-NOT_THERE = (LookupError, StopIteration, AttributeError, TypeError, OSError)
+NOT_THERE = (LookupError, StopIteration, AttributeError, TypeError, OSError, httpx.TransportError, redis.RedisError)
 
 
 class NotYet(AssertionError):
