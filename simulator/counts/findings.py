@@ -21,6 +21,7 @@ class Kind(StrEnum):
     BACKWARDS = "backwards"
     STALE_AS_LIVE = "stale_shown_as_live"
     POSITION_ERROR = "position_error"
+    FIX_ALTERED = "fix_altered"
     TRIP_EVENT_LOST = "trip_event_lost"
     TRIP_EVENT_DOUBLED = "trip_event_doubled"
     TRIP_EVENT_OUT_OF_ORDER = "trip_event_out_of_order"

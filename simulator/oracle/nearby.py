@@ -19,6 +19,7 @@ import numpy as np
 from simulator.counts.findings import Finding, Findings, Kind
 from simulator.counts.latency import Latencies
 from simulator.oracle.accusations import Accusation, Evidence, missing, wrongly_shown
+from simulator.oracle.attributes import Told, altered, cell_of
 from simulator.oracle.promises import Promises
 from simulator.oracle.reach import Fleet, Ints
 from simulator.oracle.screens import STRANGER, Screens
@@ -61,8 +62,8 @@ class NearbyOracle:
         self.age_ms = Latencies()
         self.farthest: Finding | None = None
         self._farthest_m = 0.0
-        #: Of each driver the fix that was found right last: (fix time, lat, lon). Ten riders are told the same.
-        self._believed: dict[str, tuple[int, float, float]] = {}
+        #: Of each driver what was told last and found right. Ten riders are told the same.
+        self._believed: dict[str, Told] = {}
         #: What was held against whom at the last sweep: (seat, kind, driver).
         self._held: set[tuple[int, Kind, str]] = set()
         self._swept_ms: int | None = None
@@ -71,8 +72,10 @@ class NearbyOracle:
         """A rider was told of `car` in a message of `server_time_ms` that came at `at_ms`."""
         self.shown += 1
         fix_time_ms = car.fix_time_ms
-        if self._believed.get(car.driver_id) != (fix_time_ms, car.lat, car.lon):
-            self._check_fix(seat, car, at_ms)
+        heading, speed, accuracy = car.heading_deg, car.speed_mps, car.accuracy_m
+        told = (fix_time_ms, car.lat, car.lon, car.cell, heading, speed, accuracy, car.vehicle_type)
+        if self._believed.get(car.driver_id) != told and self._check_fix(seat, car, at_ms):
+            self._believed[car.driver_id] = told
         age_ms = server_time_ms - fix_time_ms
         stale = age_ms >= self._promises.stale_after_ms
         if (
@@ -88,22 +91,22 @@ class NearbyOracle:
         kind = Kind.BACKWARDS if backwards else Kind.WIRE
         self._findings.note(kind, at_ms, seat.rider, broken.driver_id, why=broken.what, **backwards)
 
-    def _check_fix(self, seat: Seat, car: SeenCar, at_ms: int) -> None:
-        """Did this phone send this fix, from there, and was it to be shown?"""
+    def _check_fix(self, seat: Seat, car: SeenCar, at_ms: int) -> bool:
+        """Did this phone send this fix, as it is told, and was it to be shown?"""
         note, promises, fix_time_ms = self._findings.note, self._promises, car.fix_time_ms
         number = self._truth.number.get(car.driver_id)
         if number is None:
             if promises.alone and fix_time_ms >= promises.start_ms:
                 why = "nobody of this fleet has this id"
                 note(Kind.GHOST, at_ms, seat.rider, car.driver_id, why=why, fix_time_ms=fix_time_ms)
-            return
+            return False
         sent = self._truth.was_sent(number, fix_time_ms)
         if sent is None:
             # A run before this one may have had the same ids; its fixes leave the map by their age.
             if fix_time_ms >= promises.start_ms and at_ms - fix_time_ms < promises.gone_after_ms:
                 why = "its phone sent no fix of this time"
                 note(Kind.GHOST, at_ms, seat.rider, car.driver_id, why=why, fix_time_ms=fix_time_ms)
-            return
+            return False
         if sent.reason is not None or sent.expect != "shown":
             if sent.reason is not None:
                 why = f"ingest rejected this fix: {sent.reason}"
@@ -111,14 +114,20 @@ class NearbyOracle:
                 why = f"this fix must not be shown: {sent.expect}"
             evidence = {"honest": sent.honest, "sent_ms": sent.sent_ms, "judged_ms": sent.judged_ms}
             note(Kind.GHOST, at_ms, seat.rider, car.driver_id, why=why, fix_time_ms=fix_time_ms, **evidence)
-            return
+            return False
         moved_m = distance_m(sent.lat, sent.lon, car.lat, car.lon)
         if moved_m > ROUNDING_M:
             why = "not where its phone said it was"
             places = {"shown_at": (car.lat, car.lon), "sent_from": (sent.lat, sent.lon), "apart_m": moved_m}
             note(Kind.POSITION_ERROR, at_ms, seat.rider, car.driver_id, why=why, fix_time_ms=fix_time_ms, **places)
-            return
-        self._believed[car.driver_id] = (fix_time_ms, car.lat, car.lon)
+            return False
+        changed = altered(sent, car)
+        if car.cell != cell_of(sent):
+            changed |= {"cell": car.cell, "cell_sent": cell_of(sent)}
+        if changed:
+            why = "not what its phone said"
+            note(Kind.FIX_ALTERED, at_ms, seat.rider, car.driver_id, why=why, fix_time_ms=fix_time_ms, **changed)
+        return not changed
 
     def _check_age(self, seat: Seat, car: SeenCar, server_time_ms: int, at_ms: int) -> None:
         """The message contradicts itself about how old the car is."""

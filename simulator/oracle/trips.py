@@ -24,6 +24,7 @@ from simulator.counts.findings import Findings, Kind
 from simulator.counts.latency import Latencies
 from simulator.dispatch.rides import CANCELED, COMPLETE, ENDED, ENROUTE_TO_PICKUP, NEW
 from simulator.dispatch.trip_answers import Ledger, Log, Track, TripEvent
+from simulator.oracle.attributes import altered
 from simulator.oracle.trip_logs import judge_log, judge_promises
 from simulator.oracle.trip_tracks import SAME_DEG, Span, judge_track
 from simulator.oracle.truth import TRACK_KEPT_S, Truth
@@ -178,6 +179,8 @@ class TripOracle:
             note(Kind.GHOST, what="shown at a fix that is not the car's")
         elif sent.honest and (abs(car.lat - sent.lat) > SAME_DEG or abs(car.lon - sent.lon) > SAME_DEG):
             note(Kind.POSITION_ERROR, what="shown at another place than was sent", sent=(sent.lat, sent.lon))
+        elif sent.expect == "shown" and (changed := altered(sent, car)):
+            note(Kind.FIX_ALTERED, what="not what its phone said", **changed)
 
     def _look(self, case: _Case, now_ms: int) -> None:
         view, settle_ms = case.view, self._promises.settle_ms

@@ -1,12 +1,13 @@
 """What one phone sent, when, and what ingest said of each fix. No clock, no chance. Times are epoch ms.
 
-Kept as columns, about 45 bytes a fix, since a fleet of 2,000 sends two million fixes in a quarter of an hour.
+Kept as columns, about 60 bytes a fix, since a fleet of 2,000 sends two million fixes in a quarter of an hour.
 """
 
 from __future__ import annotations
 
 from array import array
 from bisect import bisect_left, bisect_right
+from math import isnan, nan
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
@@ -30,6 +31,11 @@ class Sent(NamedTuple):
     judged_ms: int | None
     #: Why it was rejected; None when it was accepted, or is not judged yet.
     reason: str | None
+    #: As the phone said, to seven digits; None or "" where it did not.
+    heading_deg: float | None = None
+    speed_mps: float | None = None
+    accuracy_m: float | None = None
+    vehicle_type: str = ""
 
 
 class Settled(NamedTuple):
@@ -57,10 +63,12 @@ class Outbox:
         """Entries are forgotten `kept_ms` after they were sent. `words` are shared by all outboxes; "" is first."""
         self._kept_ms, self._words = kept_ms, words
         self._fix_ms, self._sent_ms = array("q"), array("q")
-        # lat, lon, honest, expect, sent_ms, judged_ms, verdict: as in Sent, words as their index.
+        # lat, lon, honest, expect, sent_ms, judged_ms, verdict, heading_deg, speed_mps, accuracy_m, vehicle_type: as in
+        # Sent, words as their index, NaN for None.
         self._columns: tuple[array[Any], ...] = (
             *(array("d"), array("d"), array("b"), array("b")),
             *(self._sent_ms, array("q"), array("b")),
+            *(array("f"), array("f"), array("f"), array("b")),
         )
         #: In order of both times: who was judged later and is older never settles.
         self._steps: list[Settled] = []
@@ -68,7 +76,11 @@ class Outbox:
     def add(self, sending: Sending, at_ms: int) -> None:
         """The phone posts this fix at `at_ms`."""
         fix = sending.fix
-        row = (fix.lat, fix.lon, sending.honest, self._word(sending.expect), at_ms, 0, _UNJUDGED)
+        row = (
+            *(fix.lat, fix.lon, sending.honest, self._word(sending.expect), at_ms, 0, _UNJUDGED),
+            *(nan if each is None else each for each in (fix.heading_deg, fix.speed_mps, fix.accuracy_m)),
+            self._word(fix.vehicle_type),
+        )
         index = self._index(fix.fix_time_ms)
         if index is None:
             index = bisect_left(self._fix_ms, fix.fix_time_ms)
@@ -88,7 +100,7 @@ class Outbox:
         before = self._sent(index)
         if before.judged_ms is not None and (before.reason is None or reason is not None):
             return
-        _, _, _, _, _, judged_ms, verdict = self._columns
+        judged_ms, verdict = self._columns[5:7]
         judged_ms[index], verdict[index] = at_ms, self._word(reason or "")
         if reason is None and before.expect == "shown":
             self._settle(Settled(at_ms, fix_time_ms, before.lat, before.lon))
@@ -123,10 +135,24 @@ class Outbox:
         return index if index < len(self._fix_ms) and self._fix_ms[index] == fix_time_ms else None
 
     def _sent(self, index: int) -> Sent:
-        lat, lon, honest, expect, sent_ms, judged_ms, verdict = (column[index] for column in self._columns)
+        lat, lon, honest, expect, sent_ms, judged_ms, verdict, heading, speed, accuracy, vehicle = (
+            column[index] for column in self._columns
+        )
         judged = verdict != _UNJUDGED
         reason = (self._words[verdict] or None) if judged else None
-        return Sent(lat, lon, bool(honest), self._words[expect], sent_ms, judged_ms if judged else None, reason)
+        return Sent(
+            lat,
+            lon,
+            bool(honest),
+            self._words[expect],
+            sent_ms,
+            judged_ms if judged else None,
+            reason,
+            None if isnan(heading) else heading,
+            None if isnan(speed) else speed,
+            None if isnan(accuracy) else accuracy,
+            self._words[vehicle],
+        )
 
     def _word(self, word: str) -> int:
         if word not in self._words:

@@ -40,6 +40,10 @@ class TripCar(msgspec.Struct, frozen=True, gc=False):
     fix_time_ms: int
     age_ms: int
     freshness: str
+    heading_deg: float | None = None
+    speed_mps: float | None = None
+    accuracy_m: float | None = None
+    vehicle_type: str = ""
 
 
 class TripSnapshot(msgspec.Struct, tag_field="type", tag="trip_snapshot"):

@@ -182,6 +182,7 @@ class Bounds(Table, frozen=True, kw_only=True):
     backwards: Count = 0
     stale_shown_as_live: Count = 0
     position_error: Count = 0
+    fix_altered: Count = 0
     trip_event_lost: Count = 0
     trip_event_doubled: Count = 0
     trip_event_out_of_order: Count = 0

@@ -307,6 +307,32 @@ MUTATIONS = (
             ),
         ),
     ),
+    Mutation(
+        "false_headings",
+        "every car heads north at 99 m/s and is a truck",
+        LIES,
+        "fix_altered",
+        (
+            Edit(
+                "stream/regions.py",
+                "        fix.heading_deg,\n        fix.speed_mps,\n        fix.vehicle_type,\n",
+                '        0.0,\n        99.0,\n        "TRUCK",\n',
+            ),
+        ),
+    ),
+    Mutation(
+        "headings_in_eighths",
+        "push tells headings to the nearest 45 degrees",
+        RIM,
+        "fix_altered",
+        (
+            Edit(
+                "push/protocol.py",
+                "            car.heading_deg,\n            car.speed_mps,\n",
+                "            car.heading_deg and round(car.heading_deg / 45) * 45 % 360,\n            car.speed_mps,\n",
+            ),
+        ),
+    ),
     # --- what is believed ------------------------------------------------------------------------------------------
     Mutation(
         "leaps_believed",
@@ -347,19 +373,6 @@ MUTATIONS = (
 #: Broken, and passed all the same: what the oracle does not look at. Each is to become a mutation; `verdict` is the one
 #: that could name it. They are played when they are named.
 BLIND_SPOTS = (
-    Mutation(
-        "false_headings",
-        "every car heads north at 99 m/s and is a truck",
-        LIES,
-        "wire",
-        (
-            Edit(
-                "stream/regions.py",
-                "        fix.heading_deg,\n        fix.speed_mps,\n        fix.vehicle_type,\n",
-                '        0.0,\n        99.0,\n        "TRUCK",\n',
-            ),
-        ),
-    ),
     Mutation(
         "false_promises",
         "the rider of a trip is told five times the way that remains, and nine times the time",

@@ -13,6 +13,8 @@ from dataclasses import dataclass, field
 from random import Random
 from typing import Literal, NamedTuple
 
+import h3
+
 from simulator.counts.findings import Findings
 from simulator.fleet.fixes import Fix
 from simulator.fleet.gps import METRES_PER_DEGREE, Receiver
@@ -55,6 +57,13 @@ def metres(here: tuple[float, float], there: tuple[float, float]) -> float:
     (lat, lon), (other_lat, other_lon) = (tuple(map(math.radians, place)) for place in (here, there))
     cosine = math.sin(lat) * math.sin(other_lat) + math.cos(lat) * math.cos(other_lat) * math.cos(other_lon - lon)
     return math.acos(min(1.0, cosine)) * 6_371_007.2
+
+
+def _credible(said: float | None, most: float) -> float | None:
+    """docs/wire/pings.md: what cannot be true becomes unknown, and 360 degrees are 0."""
+    if said is None or not 0.0 <= said <= most:
+        return None
+    return 0.0 if said == 360.0 else said
 
 
 class Posted(NamedTuple):
@@ -141,7 +150,18 @@ class Town:
             self.posted.append(Posted(Sending(send_ms, driver, fix, honest, expect), accepted_ms, shows_ms))
 
     def _fix(self, driver: int, fix_time_ms: int, place: tuple[float, float]) -> Fix:
-        return Fix(driver_id=f"d-{driver}", fix_time_ms=fix_time_ms, lat=place[0], lon=place[1])
+        """What a phone says beside the place, or does not; some say what cannot be."""
+        random = self.random
+        return Fix(
+            driver_id=f"d-{driver}",
+            fix_time_ms=fix_time_ms,
+            lat=place[0],
+            lon=place[1],
+            heading_deg=random.choice((None, -1.0, 0.0, round(random.uniform(0, 360), 1))),
+            speed_mps=random.choice((None, -1.0, 0.0, 501.0, round(random.uniform(0, 30), 1))),
+            accuracy_m=random.choice((None, round(random.uniform(1, 200), 1))),
+            vehicle_type=random.choice(("", "TAXI", "AUTO")),
+        )
 
 
 class Rider:
@@ -277,7 +297,14 @@ class PerfectServer:
 
     def car(self, fix: Fix, server_ms: int) -> SeenCar:
         age_ms = server_ms - fix.fix_time_ms
-        return SeenCar(fix.driver_id, fix.lat, fix.lon, fix.fix_time_ms, max(0, age_ms), self.freshness(age_ms))
+        return SeenCar(
+            *(fix.driver_id, fix.lat, fix.lon, fix.fix_time_ms, max(0, age_ms), self.freshness(age_ms)),
+            cell=h3.latlng_to_cell(fix.lat, fix.lon, 9),
+            heading_deg=_credible(fix.heading_deg, 360.0),
+            speed_mps=_credible(fix.speed_mps, 500.0),
+            accuracy_m=fix.accuracy_m,
+            vehicle_type=fix.vehicle_type,
+        )
 
     def differs(self, told: SeenCar, now: SeenCar) -> bool:
         return (told.fix_time_ms, told.freshness) != (now.fix_time_ms, now.freshness)

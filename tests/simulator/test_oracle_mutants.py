@@ -5,12 +5,15 @@ from __future__ import annotations
 from collections import Counter
 from typing import Literal
 
+import h3
 import pytest
+from msgspec.structs import replace
 
 from simulator.counts.findings import Kind
 from simulator.fleet.fixes import Fix
 from simulator.phones.phones import Sending
 from simulator.riders.seat import Seat
+from simulator.riders.view import SeenCar
 from tests.simulator.perfect_server import START_MS, PerfectServer, Town
 
 #: So many towns, with eight cars and three riders each; a lie is told in some of them.
@@ -91,23 +94,51 @@ class LetsMockedFixesIn(PerfectServer):
 
 class StampsFixesOnArrival(PerfectServer):
     def reads(self, fix: Fix) -> Fix:
-        return Fix(driver_id=fix.driver_id, fix_time_ms=fix.fix_time_ms + 77, lat=fix.lat, lon=fix.lon)
+        return replace(fix, fix_time_ms=fix.fix_time_ms + 77)
 
 
 class RoundsToCells(PerfectServer):
     def reads(self, fix: Fix) -> Fix:
-        return Fix(driver_id=fix.driver_id, fix_time_ms=fix.fix_time_ms, lat=round(fix.lat, 3), lon=round(fix.lon, 3))
+        return replace(fix, lat=round(fix.lat, 3), lon=round(fix.lon, 3))
 
 
 class MixesUpTwoCars(PerfectServer):
     def reads(self, fix: Fix) -> Fix:
         name = {"d-1": "d-2", "d-2": "d-1"}.get(fix.driver_id, fix.driver_id)
-        return Fix(driver_id=name, fix_time_ms=fix.fix_time_ms, lat=fix.lat, lon=fix.lon)
+        return replace(fix, driver_id=name)
+
+
+class HeadsOneOfEight(PerfectServer):
+    def reads(self, fix: Fix) -> Fix:
+        return replace(fix, heading_deg=fix.heading_deg and round(fix.heading_deg / 45) * 45.0)
+
+
+class TakesUnknownForStanding(PerfectServer):
+    def reads(self, fix: Fix) -> Fix:
+        return replace(fix, speed_mps=fix.speed_mps or 0.0)
+
+
+class KeepsTheFirstAccuracy(PerfectServer):
+    def newest(self, fixes: list[Fix]) -> Fix:
+        return replace(super().newest(fixes), accuracy_m=fixes[0].accuracy_m)
+
+
+class EverybodyIsATaxi(PerfectServer):
+    def reads(self, fix: Fix) -> Fix:
+        return replace(fix, vehicle_type="TAXI")
+
+
+class CellsOfTheMap(PerfectServer):
+    """Names the cells of another resolution."""
+
+    def car(self, fix: Fix, server_ms: int) -> SeenCar:
+        car = super().car(fix, server_ms)
+        return replace(car, cell=h3.cell_to_parent(car.cell, 8))
 
 
 class InventsACar(PerfectServer):
     def reads(self, fix: Fix) -> Fix:
-        return Fix(driver_id="nobody", fix_time_ms=fix.fix_time_ms, lat=fix.lat, lon=fix.lon)
+        return replace(fix, driver_id="nobody")
 
     def around(self, number: int, seat: Seat, server_ms: int, now_ms: int) -> dict[str, object]:  # type: ignore[override]
         self.blur[number, "nobody"] = 0.0
@@ -134,6 +165,11 @@ class InventsACar(PerfectServer):
         (StampsFixesOnArrival, Kind.GHOST),
         (RoundsToCells, Kind.POSITION_ERROR),
         (MixesUpTwoCars, Kind.GHOST),
+        (HeadsOneOfEight, Kind.FIX_ALTERED),
+        (TakesUnknownForStanding, Kind.FIX_ALTERED),
+        (KeepsTheFirstAccuracy, Kind.FIX_ALTERED),
+        (EverybodyIsATaxi, Kind.FIX_ALTERED),
+        (CellsOfTheMap, Kind.FIX_ALTERED),
         (InventsACar, Kind.GHOST),
     ],
 )

@@ -6,6 +6,7 @@ import math
 from itertools import pairwise
 from random import Random
 
+import h3
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -73,6 +74,7 @@ class Street:
         server_ms = START_MS + round(server_s * 1_000)
         age_ms = server_ms - fix.fix_time_ms
         said: dict[str, object] = {"lat": fix.lat, "lon": fix.lon, "fix_time_ms": fix.fix_time_ms}
+        said |= {"cell": h3.latlng_to_cell(fix.lat, fix.lon, 9)}
         said |= {"age_ms": max(0, age_ms), "freshness": "live" if age_ms < PROMISES.stale_after_ms else "stale"}
         car = SeenCar(fix.driver_id, **{**said, **changed})  # type: ignore[arg-type]
         self.oracle.told(self.seat, car, server_ms, server_ms + 20)

@@ -232,15 +232,17 @@ class Trip:
     def fix(self, at_ms: int, lat: float = 40.75, reason: str | None = None, **more: Any) -> None:
         """The phone sends, and ingest judges."""
         self.truth.moved(1, at_ms, lat, -73.99)
-        fix = Fix(driver_id="d-1", fix_time_ms=at_ms, lat=lat, lon=-73.99)
+        said = {"heading_deg": 90.5, "speed_mps": 4.2, "accuracy_m": 6.0, "vehicle_type": "TAXI"}
+        fix = Fix(driver_id="d-1", fix_time_ms=at_ms, lat=lat, lon=-73.99, **said)  # type: ignore[arg-type]
         self.truth.sent(Sending(at_ms, 1, fix, more.get("honest", True), more.get("expect", "shown")), at_ms)
         self.truth.judged(1, at_ms, reason, at_ms + 10)
 
-    def drive(self, at_ms: int, fix_time_ms: int | None = None, lat: float = 40.75) -> None:
+    def drive(self, at_ms: int, fix_time_ms: int | None = None, lat: float = 40.75, **changed: Any) -> None:
         """The rider is told a position."""
         if self.view.freshness != "live":
             self.tell(TripFreshness(SUB, at_ms, "live"))
-        self.tell(TripPosition(SUB, at_ms, TripCar("d-1", lat, -73.99, fix_time_ms or at_ms, 0, "live")))
+        car = TripCar("d-1", lat, -73.99, fix_time_ms or at_ms, 0, "live", 90.5, 4.2, 6.0, "TAXI")
+        self.tell(TripPosition(SUB, at_ms, replace(car, **changed)))
 
     @property
     def kinds(self) -> dict[Kind, int]:
@@ -320,6 +322,18 @@ def test_a_position_that_nobody_sent_so_is_found(sent: dict[str, Any] | None, ki
     trip.drive(AT_MS + 1_100, AT_MS + 1_000)
     assert trip.kinds == {kind: 1}
     assert trip.findings.first[kind].evidence["fix_time_ms"] == AT_MS + 1_000
+
+
+@pytest.mark.parametrize(
+    "changed", [{"heading_deg": 90.0}, {"speed_mps": None}, {"accuracy_m": 0.0}, {"vehicle_type": "TRUCK"}]
+)
+def test_a_car_that_is_told_otherwise_than_its_phone_said_is_found(changed: dict[str, Any]) -> None:
+    trip = Trip()
+    trip.fix(AT_MS + 1_000)
+    trip.drive(AT_MS + 1_100, AT_MS + 1_000, **changed)
+    assert trip.kinds == {Kind.FIX_ALTERED: 1}
+    evidence = trip.findings.first[Kind.FIX_ALTERED].evidence
+    assert changed.items() <= evidence.items(), "what was told stands beside what was sent"
 
 
 def test_a_phone_whose_clock_is_a_little_off_is_shown_where_it_says() -> None:
