@@ -1,9 +1,9 @@
 """One WebSocket of a rider, cheap enough for thousands in a process, that can also read slowly or fall silent.
 
 websockets' own sans-I/O protocol speaks RFC 6455; around it is an asyncio.Protocol that hands each message on at once,
-without a queue and without a task to wake. Measured on loopback, one core of a small machine, uvloop: 1,000 riders of
-20 cars at 1 Hz get 8,700 messages and 20,400 cars a second, at 29 µs of CPU a message from the socket to the seat; with
-websockets' asyncio client it was 42 µs.
+without a queue and without a task to wake. All that is worth seconds of a rush hour is one kind of frame, an unmasked
+text in one piece: that is taken here (`frame_at`), for 1 µs instead of 6. Everything else, the handshake, pings,
+closes, fragments and whatever is wrong, is websockets', a whole frame at a time.
 """
 
 from __future__ import annotations
@@ -27,6 +27,12 @@ MAX_MESSAGE_BYTES = 4 << 20
 CLOSE_WITHIN_S = 2.0
 
 
+#: An unfragmented text, without extensions (RFC 6455, 5.2).
+_PLAIN_TEXT = 0x81
+_MASKED = 0x80
+_END_OF_HEADERS = b"\r\n\r\n"
+
+
 class RiderGone(Exception):
     """The connection ended, or was refused. `code` is the WebSocket close code, or the HTTP status of a refusal."""
 
@@ -43,6 +49,9 @@ class RiderWire(asyncio.Protocol):
         self._loop, self._protocol, self._request, self._on_message = loop, protocol, request, on_message
         self._transport: asyncio.Transport | None = None
         self._parts: list[bytes] = []  # of a message in several frames
+        self._handshake = b""  # the last bytes of one that is not over
+        self._framing = False  # frames are told apart here; before the handshake is over, and after nonsense, not
+        self._rest = b""  # of a frame that is not all there
         self._bytes_per_s: float | None = None  # None: as fast as they come
         self._resuming: asyncio.TimerHandle | None = None
         #: Done with the answer to the handshake.
@@ -95,14 +104,12 @@ class RiderWire(asyncio.Protocol):
         if self._bytes_per_s:
             self._read(False)
             self._resuming = self._loop.call_later(len(data) / self._bytes_per_s, self._read, True)
-        self._protocol.receive_data(data)
-        for event in self._protocol.events_received():
-            if isinstance(event, Frame):
-                self._take(event)
-            else:
-                assert isinstance(event, Response)
-                self._answer(event)
-        self._flush()
+        if self._framing:
+            self._take_frames(data)
+        elif self.opened.done():
+            self._pass(data)
+        else:
+            self._shake_hands(data)
 
     def eof_received(self) -> None:
         self._protocol.receive_eof()
@@ -116,6 +123,44 @@ class RiderWire(asyncio.Protocol):
         if not self.opened.done():
             self.opened.set_exception(gone)
         self.ended.set_result(gone)
+
+    def _shake_hands(self, data: bytes) -> None:
+        """Pass on what comes until the end of the answer's headers, so that frames begin where the protocol ends."""
+        seen, self._handshake = self._handshake, (self._handshake + data)[1 - len(_END_OF_HEADERS) :]
+        end = (seen + data).find(_END_OF_HEADERS)
+        here = len(data) if end < 0 else end + len(_END_OF_HEADERS) - len(seen)
+        self._pass(data[:here])
+        self._framing = end >= 0 and self._protocol.state is State.OPEN
+        if here < len(data):
+            (self._take_frames if self._framing else self._pass)(data[here:])
+
+    def _take_frames(self, data: bytes) -> None:
+        """Hand plain texts on, and all other frames to the protocol, which is never left with half of one."""
+        if self._rest:
+            data = self._rest + data
+        at, size = 0, len(data)
+        while at < size:
+            begin, end = frame_at(data, at)
+            fits = end - begin <= MAX_MESSAGE_BYTES
+            if end > size and fits:
+                break
+            plain = data[at] == _PLAIN_TEXT and data[at + 1] < _MASKED
+            if plain and fits and not self._parts and self._protocol.state is State.OPEN:
+                self._on_message(data[begin:end])
+            else:
+                self._pass(data[at:end])
+            at = end
+        self._rest = data[at:]
+
+    def _pass(self, data: bytes) -> None:
+        self._protocol.receive_data(data)
+        for event in self._protocol.events_received():
+            if isinstance(event, Frame):
+                self._take(event)
+            else:
+                assert isinstance(event, Response)
+                self._answer(event)
+        self._flush()
 
     def _take(self, frame: Frame) -> None:
         if frame.opcode in (Opcode.TEXT, Opcode.BINARY, Opcode.CONT):
@@ -155,6 +200,22 @@ class RiderWire(asyncio.Protocol):
     def _read(self, on: bool) -> None:
         if self._transport is not None and not self._transport.is_closing():
             (self._transport.resume_reading if on else self._transport.pause_reading)()
+
+
+def frame_at(data: bytes, at: int) -> tuple[int, int]:
+    """Where the payload of the frame at `at` begins, and where it ends: beyond the data when some is missing."""
+    have = len(data) - at
+    if have < 2:
+        return at + 2, at + 2
+    length = data[at + 1] & 0x7F
+    begin = at + 2 if length < 126 else at + 4 if length == 126 else at + 10
+    if length >= 126:
+        if len(data) < begin:
+            return begin, begin
+        length = int.from_bytes(data[at + 2 : begin], "big")
+    if data[at + 1] & _MASKED:
+        begin += 4
+    return begin, begin + length
 
 
 async def open_wire(
