@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, settings
 
+from infra.local import engines
 from tests.oracle.trace import shared_data as find_shared_data
+
+# Workers of pytest-xdist pick their ports apart: what one is told is free, another must not take before it is bound.
+_WORKER = int((os.environ.get("PYTEST_XDIST_WORKER") or "gw0").removeprefix("gw")) % 8
+_PORTS = len(engines.PICKED_PORTS) // 8
+engines.PICKED_PORTS = engines.PICKED_PORTS[_WORKER * _PORTS : (_WORKER + 1) * _PORTS]
 
 # How long an example takes says how busy the machine is, nothing about what is claimed.
 settings.register_profile("ridestream", deadline=None, suppress_health_check=[HealthCheck.too_slow])

@@ -23,11 +23,13 @@ HOST = "127.0.0.1"
 #: outgoing connection takes one between our look and the server's bind.
 PICKED_PORTS = range(20_000, 32_000)
 #: Tansu listens after 0.1 s and Valkey after 0.02 s; Apache Kafka needs about 5 s on a busy machine.
-READY_WITHIN_S = 30.0
+READY_WITHIN_S = 60.0
 #: On a port that others use by default, what answers may be theirs while ours, which could not bind, is still ending.
 SETTLED_S = 0.3
 #: Somebody else may take a port between our look and the engine's bind; then another is tried.
 ATTEMPTS = 5
+#: Ports that this process has been told are free: their server may not have bound them yet.
+_told: set[int] = set()
 
 
 class EngineMissing(CannotRun):
@@ -39,9 +41,15 @@ class EngineUnreachable(CannotRun):
 
 
 def free_port() -> int:
-    """A port on 127.0.0.1 that nobody listens on, nor has left in TIME_WAIT (Tansu does not set SO_REUSEADDR)."""
-    for port in SystemRandom().sample(PICKED_PORTS, 200):
-        if port_is_free(port, reuse=False):
+    """A port on 127.0.0.1 that nobody listens on, nor has left in TIME_WAIT (Tansu does not set SO_REUSEADDR).
+
+    Asked again, it tells another, as long as there are many.
+    """
+    if len(_told) > len(PICKED_PORTS) / 2:
+        _told.clear()
+    for port in SystemRandom().sample(PICKED_PORTS, min(200, len(PICKED_PORTS))):
+        if port not in _told and port_is_free(port, reuse=False):
+            _told.add(port)
             return port
     raise OSError(f"no free port between {PICKED_PORTS.start} and {PICKED_PORTS.stop}")
 

@@ -39,7 +39,7 @@ def test_every_file_is_formatted() -> None:
     run("ruff", "format", "--check", ".")
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(900)
 def test_types_hold_strictly() -> None:
     run("mypy")
 

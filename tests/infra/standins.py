@@ -13,6 +13,8 @@ room, how = "{room}", os.environ.get("STANDIN_{ROOM}", "")
 pathlib.Path(f"{{room}}.env").write_text("\\n".join(f"{{k}}={{v}}" for k, v in os.environ.items()))
 pathlib.Path(f"{{room}}.new").write_text(str(os.getpid()))
 pathlib.Path(f"{{room}}.new").rename(f"{{room}}.pid")
+with open(f"{{room}}.starts", "a") as starts:
+    starts.write("started\\n")
 if sys.argv[1:] == ["topics"]:
     sys.exit(0)
 if how == "die":

@@ -41,15 +41,16 @@ def test_a_busy_port_is_one_line(monkeypatch: pytest.MonkeyPatch, capsys: pytest
 
 
 @pytest.mark.apache
+@pytest.mark.timeout(400)
 @pytest.mark.pipeline
 def test_apache_kafka_starts_takes_our_topics_and_keeps_them_over_a_kill(tmp_path: Path) -> None:
     skip_or_fail_without_apache()
     topics = [Topic("driver.pings", 8, config={"retention.ms": "3600000"})]
     kafka = Engine.start(APACHE.kafka(tmp_path), tmp_path)
     try:
-        assert create_topics(kafka.address, topics, timeout_s=30) == ["driver.pings"]
+        assert create_topics(kafka.address, topics, timeout_s=90) == ["driver.pings"]
         kafka.process.kill()
         kafka.restart()
-        assert create_topics(kafka.address, topics, timeout_s=30) == []
+        assert create_topics(kafka.address, topics, timeout_s=90) == []
     finally:
         kafka.process.stop()

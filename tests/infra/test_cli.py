@@ -15,6 +15,7 @@ from infra.identity import Verifier
 from tests.infra import standins
 
 ROOT = Path(__file__).resolve().parents[2]
+pytestmark = pytest.mark.timeout(300)
 KEY = "a-key-for-tests-that-is-long-enough!"
 
 
@@ -27,7 +28,7 @@ def ridestream(*arguments: str, folder: Path | None = None, **env: str) -> subpr
         capture_output=True,
         text=True,
         check=False,
-        timeout=60,
+        timeout=200,
     )
 
 

@@ -118,6 +118,14 @@ def test_a_token_for_another_audience_is_refused(verifier: Verifier, audience: o
         verifier.verify(signed(aud=audience), NOW_S)
 
 
+def test_a_refusal_says_what_kind_of_token_would_do(verifier: Verifier) -> None:
+    with pytest.raises(TokenRefused, match="its aud must be ingest"):
+        verifier.verify(signed(aud="rider"), NOW_S)
+    for word in ("", "d-1", "a.b.c"):
+        with pytest.raises(TokenRefused, match="not a JSON Web Token"):
+            verifier.verify(word, NOW_S)
+
+
 @pytest.mark.parametrize("claim", ["exp", "aud", "sub"])
 def test_a_token_that_lacks_a_claim_is_refused(verifier: Verifier, claim: str) -> None:
     with pytest.raises(TokenRefused):

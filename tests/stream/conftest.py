@@ -40,7 +40,7 @@ def own_engine(tmp_path: Path) -> Iterator[Engine]:
 @pytest.fixture
 async def client(engine: Engine) -> AsyncIterator[redis.asyncio.Redis]:
     """A client of the shared Redis, as a worker makes it."""
-    async with connect(f"redis://{engine.address}/0", timeout_s=5.0) as client:
+    async with connect(f"redis://{engine.address}/0", timeout_s=30.0) as client:
         yield client
 
 

@@ -50,7 +50,7 @@ async def running(bench: Bench) -> AsyncIterator[None]:
                 await task
 
 
-async def until(condition: Callable[[], bool], within_s: float = 20.0) -> None:
+async def until(condition: Callable[[], bool], within_s: float = 60.0) -> None:
     """Poll until `condition` holds."""
     async with asyncio.timeout(within_s):
         while not condition():
@@ -108,7 +108,7 @@ async def test_a_reader_of_kafka_waits_while_too_much_is_unwritten(client: redis
     await asyncio.sleep(0.05)
     assert not accepting.done()
     await bench.handler.settle()
-    await asyncio.wait_for(accepting, 5)
+    await asyncio.wait_for(accepting, 60)
 
 
 async def test_bad_records_are_put_aside_counted_and_passed_over(client: redis.asyncio.Redis) -> None:
@@ -285,7 +285,7 @@ async def test_a_kafka_log_that_began_anew_is_read_from_its_start(client: redis.
 
 async def test_a_redis_that_hangs_holds_the_frames_and_loses_none(own_engine: Engine) -> None:
     done: list[int] = []
-    async with connect(f"redis://{own_engine.address}/0", timeout_s=0.3) as client:
+    async with connect(f"redis://{own_engine.address}/0", timeout_s=2.0) as client:
         bench = Bench(client)
         async with running(bench):
             await bench.handler.accept(0, 0, frame(0), lambda: done.append(0))
@@ -306,7 +306,7 @@ async def test_a_redis_that_hangs_holds_the_frames_and_loses_none(own_engine: En
 
 async def test_a_redis_that_died_and_came_back_empty_is_filled_again(own_engine: Engine) -> None:
     done: list[int] = []
-    async with connect(f"redis://{own_engine.address}/0", timeout_s=1.0) as client:
+    async with connect(f"redis://{own_engine.address}/0", timeout_s=3.0) as client:
         bench = Bench(client)
         async with running(bench):
             await bench.handler.accept(0, 0, frame(0), lambda: done.append(0))
@@ -321,7 +321,7 @@ async def test_a_redis_that_died_and_came_back_empty_is_filled_again(own_engine:
 
 
 async def test_assignment_while_redis_is_away_is_made_up_for(own_engine: Engine) -> None:
-    async with connect(f"redis://{own_engine.address}/0", timeout_s=1.0) as client:
+    async with connect(f"redis://{own_engine.address}/0", timeout_s=3.0) as client:
         first = Bench(client)
         await first.handler.handle(0, 0, frame(0))
         os.kill(own_engine.process.pid, signal.SIGSTOP)
@@ -340,7 +340,7 @@ async def test_assignment_while_redis_is_away_is_made_up_for(own_engine: Engine)
 async def test_what_another_worker_did_meanwhile_is_not_skipped_when_redis_hung_at_the_assignment(
     own_engine: Engine,
 ) -> None:
-    async with connect(f"redis://{own_engine.address}/0", timeout_s=1.0) as client:
+    async with connect(f"redis://{own_engine.address}/0", timeout_s=3.0) as client:
         first, other = Bench(client), Bench(client)
         await first.handler.assign({0: 0})
         await first.handler.handle(0, 0, frame(0))

@@ -29,7 +29,7 @@ async def deltas_of(client: redis.asyncio.Redis, region: int) -> redis.asyncio.c
     return pubsub
 
 
-async def next_delta(pubsub: redis.asyncio.client.PubSub, timeout_s: float = 5.0) -> RegionDelta | None:
+async def next_delta(pubsub: redis.asyncio.client.PubSub, timeout_s: float = 30.0) -> RegionDelta | None:
     async with asyncio.timeout(timeout_s + 5):
         deadline = asyncio.get_running_loop().time() + timeout_s
         while asyncio.get_running_loop().time() < deadline:

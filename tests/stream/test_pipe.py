@@ -86,8 +86,8 @@ async def test_a_connection_that_is_cut_is_an_error_for_those_who_wait_and_no_lo
 
 @pytest.fixture
 async def impatient(engines: Engines) -> AsyncIterator[redis.asyncio.Redis]:
-    """A client of a Redis of the test's own, which waits 0.3 s for it."""
-    async with connect(f"redis://{engines.redis.address}/0", timeout_s=0.3) as client:
+    """A client of a Redis of the test's own, which waits 2 s for it."""
+    async with connect(f"redis://{engines.redis.address}/0", timeout_s=2.0) as client:
         yield client
 
 

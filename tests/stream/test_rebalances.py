@@ -65,7 +65,7 @@ def taken(consumer: Any, offset: int) -> ConsumerMessage:
 async def test_a_rebalance_goes_on_without_a_frame_that_is_never_written() -> None:
     consumer = consumer_of(rebalance_timeout_s=0.5)
     message = taken(consumer, 7)
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         await consumer.wait_empty()
     assert not message.acked
     assert not consumer.unacked
@@ -75,7 +75,7 @@ async def test_a_rebalance_goes_on_without_a_frame_that_is_never_written() -> No
 async def test_a_frame_written_after_its_rebalance_is_acknowledged_all_the_same() -> None:
     consumer = consumer_of(rebalance_timeout_s=0.1)
     late, message = taken(consumer, 7), taken(consumer, 8)
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         await consumer.wait_empty()
     for one in (late, message):
         one.ack(consumer)
@@ -87,7 +87,7 @@ async def test_a_rebalance_waits_for_frames_that_are_being_written() -> None:
     consumer._thread._consumer = consumer._thread._create_consumer(asyncio.get_running_loop())
     message = taken(consumer, 7)
     waiting = asyncio.create_task(consumer.wait_empty())
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while consumer._waiting_for_ack is None:
             await asyncio.sleep(0)
         assert not waiting.done()
@@ -143,7 +143,10 @@ def partitions_of(workers: Workers, process: Process) -> int:
 
 def says(process: Process, event: str) -> bool:
     """Whether a line of its log says so."""
-    lines = [json.loads(line) for line in process.log.read_text().splitlines() if line.startswith("{")]
+    # The last line may be half written.
+    lines = [
+        json.loads(line) for line in process.log.read_text().splitlines() if line.startswith("{") and line[-1] == "}"
+    ]
     return any(event in line["event"] for line in lines)
 
 
@@ -164,25 +167,26 @@ def everyone_at(step: int) -> list[tuple[str, int]]:
 
 @pytest.mark.chaos
 @pytest.mark.pipeline
-@pytest.mark.timeout(180)
+@pytest.mark.timeout(600)
 def test_a_rebalance_while_redis_hangs_ends_and_every_ping_is_counted_once(workers: Workers) -> None:
     first = workers.start()
     sent = drive(workers, range(5))
     workers.until_folded(sent)
-    until(lambda: partitions_of(workers, first) == DEFAULT_PARTITIONS, 30.0, "the first worker has not all partitions")
-    folded = metric(workers, first, "ride_frames_total")
+    until(lambda: partitions_of(workers, first) == DEFAULT_PARTITIONS, 60.0, "the first worker has not all partitions")
+    frames = 5 * DEFAULT_PARTITIONS
+    until(lambda: metric(workers, first, "ride_frames_total") == frames, 60.0, "the first has not all frames")
     with hanging(workers.engines.redis.process):
         sent += drive(workers, range(5, 10))
-        until(lambda: metric(workers, first, "ride_frames_total") == 2 * folded, 30.0, "the first has not all frames")
+        until(lambda: metric(workers, first, "ride_frames_total") == 2 * frames, 60.0, "the first has not all frames")
         second = workers.launch()
-        until(lambda: says(first, GIVES_UP), 60.0, "the first worker waits for ever")
+        until(lambda: says(first, GIVES_UP), 120.0, "the first worker waits for ever")
         sent += drive(workers, range(10, 15))
     workers.until_folded(sent)
     for worker in (first, second):
-        worker.wait_until(lambda worker=worker: workers.ready(worker), 60.0)  # type: ignore[misc]
+        worker.wait_until(lambda worker=worker: workers.ready(worker), 120.0)  # type: ignore[misc]
         until(
             lambda worker=worker: partitions_of(workers, worker) == DEFAULT_PARTITIONS // 2,
-            60.0,
+            120.0,
             "no half of the partitions",
         )
     sent += drive(workers, range(15, 20))
@@ -218,28 +222,28 @@ async def test_partitions_are_ours_also_when_kafka_does_not_say_how_long_their_l
 
 @pytest.mark.chaos
 @pytest.mark.pipeline
-@pytest.mark.timeout(180)
+@pytest.mark.timeout(600)
 def test_a_spare_worker_is_ready_and_takes_over(workers: Workers) -> None:
     running = [workers.start() for _ in range(DEFAULT_PARTITIONS + 1)]
-    until(lambda: sorted(partitions_of(workers, one) for one in running) == [0, 1, 1], 60.0, "nobody is spare")
-    until(lambda: all(workers.ready(one) for one in running), 20.0, "a worker is not ready")
+    until(lambda: sorted(partitions_of(workers, one) for one in running) == [0, 1, 1], 120.0, "nobody is spare")
+    until(lambda: all(workers.ready(one) for one in running), 60.0, "a worker is not ready")
     busy = next(one for one in running if partitions_of(workers, one) == 1)
     os.kill(busy.pid, signal.SIGKILL)
     rest = [one for one in running if one is not busy]
-    until(lambda: [partitions_of(workers, one) for one in rest] == [1, 1], 60.0, "the spare worker takes nothing over")
+    until(lambda: [partitions_of(workers, one) for one in rest] == [1, 1], 120.0, "the spare worker takes nothing over")
     workers.until_folded(drive(workers, range(5)))
     assert shown(workers) == everyone_at(4)
 
 
 @pytest.mark.chaos
 @pytest.mark.pipeline
-@pytest.mark.timeout(180)
+@pytest.mark.timeout(600)
 def test_a_worker_that_kafka_does_not_answer_for_minutes_ends(workers: Workers) -> None:
     worker = workers.start(stall_after_s=1)
     sent = drive(workers, range(5))
     workers.until_folded(sent)
     with hanging(workers.engines.kafka.process):
-        assert worker.wait(60.0) == 1
+        assert worker.wait(180.0) == 1
     assert says(worker, "Kafka is away, or the consumer hangs; ending, to be started again")
     heir = workers.start()
     sent += drive(workers, range(5, 10))
@@ -249,7 +253,7 @@ def test_a_worker_that_kafka_does_not_answer_for_minutes_ends(workers: Workers) 
 
 
 @pytest.mark.pipeline
-@pytest.mark.timeout(120)
+@pytest.mark.timeout(300)
 def test_a_batch_of_many_frames_is_not_taken_for_a_log_that_began_anew(workers: Workers) -> None:
     """Tansu, asked for the end of a log, counts its last batch as one record."""
     pings = [ping(driver, step) for step in range(10) for driver in range(DRIVERS)]
@@ -267,7 +271,7 @@ def test_a_batch_of_many_frames_is_not_taken_for_a_log_that_began_anew(workers: 
     workers.until_folded(len(mine))
     first.kill()
     heir = workers.start()
-    until(lambda: partitions_of(workers, heir) == DEFAULT_PARTITIONS, 30.0, "the heir has not all partitions")
+    until(lambda: partitions_of(workers, heir) == DEFAULT_PARTITIONS, 60.0, "the heir has not all partitions")
     workers.send([ping(driver, 10) for driver in range(DRIVERS)])
     workers.until_folded(len(mine) + DRIVERS)
     assert workers.totals()["live"] == len(mine) + DRIVERS

@@ -140,7 +140,7 @@ async def test_what_is_published_is_what_changed(index: TripIndex, deltas: async
     await index.apply([write(trip(2))])
     await index.apply([TripWrite(trip(2), whole=False, events=[event(2), event(7), event(1), event(8)])])
     await index.apply([TripWrite(trip(2), whole=False, events=[event(9), event(2)])])
-    heard = [await asyncio.wait_for(deltas.get(), 5.0) for _ in range(5)]
+    heard = [await asyncio.wait_for(deltas.get(), 60.0) for _ in range(5)]
     assert [delta.seq for delta in heard] == [1, 2, 3, 4, 5]
     assert [delta.offset for delta in heard] == [1, 1, 2, 4, 5]
     assert [delta.car.fix_time_ms if delta.car else None for delta in heard] == [5_000, 6_000, None, None, None]

@@ -37,7 +37,7 @@ class Workers:
     def start(self, **variables: object) -> Process:
         """Start one and wait until it is ready."""
         process = self.launch(**variables)
-        return process.wait_until(lambda: self.ready(process), 60.0)
+        return process.wait_until(lambda: self.ready(process), 120.0)
 
     def launch(self, **variables: object) -> Process:
         """Start one."""
@@ -67,7 +67,7 @@ class Workers:
         """What the worker serves there, or None if that is not 200."""
         port = next(port for started, port in self._started if started is process)
         try:
-            with urllib.request.urlopen(f"http://127.0.0.1:{port}{path}", timeout=2) as response:
+            with urllib.request.urlopen(f"http://127.0.0.1:{port}{path}", timeout=20) as response:
                 return str(response.read().decode())
         except (urllib.error.URLError, OSError):
             return None
@@ -90,7 +90,7 @@ class Workers:
 
         return asyncio.run(read())
 
-    def until_folded(self, count: int, within_s: float = 60.0) -> None:
+    def until_folded(self, count: int, within_s: float = 120.0) -> None:
         """Wait until exactly so many pings got a verdict. Fails at once when there are more."""
 
         def folded() -> bool:
