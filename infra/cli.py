@@ -135,6 +135,9 @@ def _token(argv: list[str]) -> int:
             raise SettingsError(f"tokens are made with HS256 only, and RIDESTREAM_JWT_ALGORITHM is "
                                 f"{settings.jwt_algorithm}; ask whoever holds its private key")  # fmt: skip
         key = settings.jwt_key or _key_of_local_run()
+        if not key:
+            raise SettingsError("RIDESTREAM_JWT_KEY is not set, and no `ridestream run` was started in this folder; "
+                                "set the key that your services have, or go to that folder")  # fmt: skip
         Verifier(key, "HS256", audience)  # refuses a key that the services would refuse
     except ValueError as error:
         print(f"ridestream token: {error}", file=sys.stderr)

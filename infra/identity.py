@@ -91,6 +91,12 @@ class Verifier:
             subject, scope = claims["sub"], claims.get("scope", "")
             expires_at_s = _seconds(claims["exp"])
             starts_at_s = max(_seconds(claims.get("nbf", 0)), _seconds(claims.get("iat", 0)))
+        except jwt.InvalidAudienceError:
+            raise TokenRefused(f"token refused: it is for another audience; its aud must be {self._audience}") from None
+        except jwt.InvalidSignatureError:
+            raise TokenRefused("token refused: its signature is not of our key") from None
+        except jwt.DecodeError:
+            raise TokenRefused("token refused: it is not a JSON Web Token") from None
         except jwt.InvalidTokenError as error:
             raise TokenRefused(f"token refused: {error}") from None
         except (TypeError, ValueError, OverflowError):

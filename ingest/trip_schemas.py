@@ -117,7 +117,7 @@ def decode(body: bytes, kind: type[T]) -> T:
     try:
         asked = msgspec.json.decode(body, type=kind)
     except msgspec.ValidationError as error:
-        raise BadTrip([_told(str(error))]) from None
+        raise BadTrip(list(_ill_typed(msgspec.json.decode(body), kind)) or [_told(str(error))]) from None
     if errors := list(_wrong(asked)):
         raise BadTrip(errors)
     return asked
@@ -175,6 +175,26 @@ def _told(message: str) -> dict[str, str]:
     if what.startswith("Invalid enum value"):
         what = f"Expected one of {', '.join(STATES)}"
     return {"loc": ".".join(path), "detail": what}
+
+
+def _ill_typed(asked: Any, kind: type[msgspec.Struct], at: str = "") -> Iterator[dict[str, str]]:
+    """What is wrong with each member: a decoder stops at the first that it meets, a person mends them all at once."""
+    if not isinstance(asked, dict):
+        yield _told(f"Expected `object` - at `${at}`")
+        return
+    for field in msgspec.structs.fields(kind):
+        loc = f"{at}.{field.encode_name}"
+        value = asked.get(field.encode_name)
+        if field.required and field.encode_name not in asked:
+            yield _told(f"Object missing required field `{field.encode_name}` - at `${at}`")
+        elif field.type is PlaceIn:
+            yield from _ill_typed(value, PlaceIn, loc)
+        elif field.encode_name in asked:
+            try:
+                msgspec.convert(value, field.type)
+            except msgspec.ValidationError as error:
+                what, _, where = str(error).partition(" - at ")
+                yield _told(f"{what} - at `${loc}{where.strip('`').removeprefix('$')}`")
 
 
 def _wrong(asked: msgspec.Struct) -> Iterator[dict[str, str]]:

@@ -23,7 +23,7 @@ from push.negotiation import choose, has_it, strong_tag, weak_tag
 from push.openapi import answers, problems
 from push.protocol import encode_car
 from push.scopes import DISPATCH_SCOPE, RIDER_SCOPE, SHARE_SCOPE
-from push.session import MAX_VEHICLE_TYPES
+from push.session import ASKED_TYPES, TYPE_NAMES
 from push.settings import PushSettings
 from push.tracks import GEOJSON, GPX, track_geojson, track_gpx
 from push.trip_answer import trip_answer
@@ -78,8 +78,8 @@ class Reads:
         if limit is not None and limit > settings.max_cars:
             raise Refusal(422, "invalid-request", f"limit may be at most {settings.max_cars}")
         types = frozenset(each for each in vehicle_types.split(",") if each)
-        if len(types) > MAX_VEHICLE_TYPES:
-            raise Refusal(422, "invalid-request", f"vehicle_types may name at most {MAX_VEHICLE_TYPES} types")
+        if not ASKED_TYPES.issuperset(types):
+            raise Refusal(422, "invalid-request", f"vehicle_types may name {TYPE_NAMES}")
         query = NearbyQuery(lat, lon, limit or settings.max_cars, radius_m, None, types or None)
         # In threads: a wide circle costs ~20 ms the first time, and 5,000 cars in it as long each time; riders' updates
         # are not to wait for that.

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from infra.identity import LEEWAY_S, Principal, TokenRefused
+from ingest.events import VEHICLE_TYPES
 from ingest.schemas import valid_id
 from push.actions import Action, Close, Look, Pong, Send, Unwatch, Watch, WatchTrip, Welcome, close
 from push.nearby import Query
@@ -37,7 +38,9 @@ from push.scopes import DISPATCH_SCOPE, RIDER_SCOPE, SCOPES
 
 #: A client's own names (`sub`, `id`) come back on every message: long ones would multiply.
 MAX_NAME: Final = 64
-MAX_VEHICLE_TYPES: Final = 16
+#: What a rider may filter by. A car whose driver app does not say its type is of none.
+ASKED_TYPES: Final = VEHICLE_TYPES - {""}
+TYPE_NAMES: Final = ", ".join(sorted(ASKED_TYPES))
 #: A rider who opens the app sends a burst: this many seconds of its message rate at once.
 BURST_S: Final = 2.0
 #: An app that keeps sending what is not ridestream.v1 will not get better; the first few answers help its developer.
@@ -191,8 +194,8 @@ class Session:
             raise _Refused("not_allowed", "a share link shows its trip and nothing else")
         if message.limit is not None and not 1 <= message.limit <= limits.max_cars:
             raise _Refused("bad_limit", f"limit must be 1 to {limits.max_cars}")
-        if types is not None and not (0 < len(types) <= MAX_VEHICLE_TYPES and all(len(each) <= 32 for each in types)):
-            raise _Refused("bad_vehicle_types", f"vehicle_types must name 1 to {MAX_VEHICLE_TYPES} types")
+        if types is not None and not (types and ASKED_TYPES.issuperset(types)):
+            raise _Refused("bad_vehicle_types", f"vehicle_types must name one or more of {TYPE_NAMES}")
         radius_m, rings = self._area(message)
         return Query(
             *_place(message),

@@ -181,6 +181,21 @@ async def test_an_order_that_cannot_be_is_refused_by_its_member(api: Api, member
     assert (await api.get("t-1")).status_code == 404
 
 
+async def test_all_that_is_wrong_with_an_order_is_told_at_once(api: Api) -> None:
+    refused = await api.create(
+        trip_id="t-1", rider_id=None, pickup={"lat": 97, "lon": "east"}, dropoff=[], approach=7, waypoints=[{"lat": 41}]
+    )
+    assert refused.status_code == 422
+    assert {error["loc"]: error["detail"] for error in refused.json()["errors"]} == {
+        "rider_id": "Object missing required field `rider_id`",
+        "pickup.lat": "Expected `float` <= 90.0",
+        "pickup.lon": "Expected `float`, got `str`",
+        "dropoff": "Expected `object`",
+        "waypoints[0].lon": "Object missing required field `lon`",
+        "approach": "Expected `str | null`, got `int`",
+    }
+
+
 async def test_bodies_and_keys_that_are_none_are_refused_with_advice(api: Api) -> None:
     await api.create(trip_id="t-1")
 
