@@ -22,7 +22,8 @@ from stream.regions import RegionChange
 
 MIDTOWN = (40.7549, -73.9840)
 PING_EVERY_S = 0.5
-STALE_AFTER_MS = 3_000
+#: Long beside what a position takes to a page on a busy machine.
+STALE_AFTER_MS = 8_000
 #: 12 m/s around a circle of 172 m.
 TURN_DEG_PER_S = 4.0
 METRES_PER_DEGREE = 111_195.0
@@ -105,7 +106,7 @@ class City:
     def stop(self) -> None:
         self._stopping.set()
         self.push.stop()
-        self._writer.join(10)
+        self._writer.join(30)
 
     def silence(self, driver_id: str, silent: bool = True) -> None:
         self._drivers[driver_id] = replace(self._drivers[driver_id], silent=silent)

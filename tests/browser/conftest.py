@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from playwright.sync_api import Browser
 
+from infra.local.services import Service
 from push.shares import Share
 from tests.browser.chromium import chromium
 from tests.browser.city import City, city
@@ -26,6 +27,12 @@ def browser() -> Iterator[Browser]:
         yield running
 
 
+def revive(push: Service) -> None:
+    """A test that failed may have left it dead; the next one is not to fail for that."""
+    if not push.running:
+        push.start().wait_ready()
+
+
 @pytest.fixture(scope="module")
 def town(browser: Browser, tmp_path_factory: pytest.TempPathFactory) -> Iterator[City]:
     # `browser` first: without one there is nothing to look at the city with.
@@ -36,6 +43,7 @@ def town(browser: Browser, tmp_path_factory: pytest.TempPathFactory) -> Iterator
 @pytest.fixture
 def visit(browser: Browser, town: City) -> Iterator[Visit]:
     """`visit()` opens the map; `visit(width=390, ...)` as somebody else. Keyword arguments are Playwright's."""
+    revive(town.push)
     contexts = []
 
     def open_map(width: int = 1000, height: int = 700, url: str = town.push.health_url, **options: Any) -> Visitor:
@@ -57,6 +65,7 @@ def street(browser: Browser, tmp_path_factory: pytest.TempPathFactory) -> Iterat
 @pytest.fixture
 def view(browser: Browser, street: Street) -> Iterator[Open]:
     """`view(ride)` opens a new link of a trip, `view(ride, share)` that one; keyword arguments are Playwright's."""
+    revive(street.push)
     contexts = []
 
     def open_link(

@@ -29,8 +29,9 @@ from stream.trip_index import TripIndex
 
 STEP_S = 0.3
 SPEED_MPS = 12.0
-STALE_AFTER_MS = 2_500
-LOST_AFTER_MS = 6_000
+#: Long beside what a position takes to a page on a busy machine.
+STALE_AFTER_MS = 6_000
+LOST_AFTER_MS = 12_000
 #: Up an avenue of Manhattan, to the pickup and on to the dropoff.
 APPROACH = [(40.7400, -73.9864), (40.7440, -73.9835), (40.7527, -73.9772)]
 ROUTE = [(40.7527, -73.9772), (40.7620, -73.9704), (40.7794, -73.9577)]
@@ -52,12 +53,15 @@ def along(points: list[Point], metres: float) -> tuple[float, float, float]:
 
 
 class Ride:
-    """One trip and its car. `silent` stops the driver's fixes; `advance` is what people say of the trip."""
+    """One trip and its car. `silent` stops the driver's fixes; `advance` is what people say of the trip.
 
-    def __init__(self, index: TripIndex, trip_id: str) -> None:
+    A car that `stands` sends fixes from where it is, as in a jam.
+    """
+
+    def __init__(self, index: TripIndex, trip_id: str, stands: bool = False) -> None:
         now_ms = time.time_ns() // 1_000_000
         self._index = index
-        self.silent = False
+        self.silent, self.stands = False, stands
         self.driven_m = 300.0
         created = TripEvent("v1", CREATED, now_ms - 120_000, NEW, "d-1", 1, by="dispatch")
         self.trip = Trip(
@@ -71,7 +75,7 @@ class Ride:
         while not self.trip.ended:
             await asyncio.sleep(STEP_S)
             if not self.silent and not self.trip.ended:
-                self.driven_m += SPEED_MPS * STEP_S
+                self.driven_m += 0.0 if self.stands else SPEED_MPS * STEP_S
                 await self._index.apply([TripWrite(self.trip, whole=False, car=self._car())])
 
     async def advance(self, state: str) -> None:
@@ -129,9 +133,9 @@ class Street:
         self._shares = Shares(self._client, share_key(PushSettings(jwt_key=key)), 10)
         self._driving: list[Future[None]] = []
 
-    def ride(self, state: str = ENROUTE_TO_PICKUP) -> Ride:
+    def ride(self, state: str = ENROUTE_TO_PICKUP, stands: bool = False) -> Ride:
         """A new trip, on its way to the pickup."""
-        ride = Ride(self._index, f"trip-{len(self._driving)}")
+        ride = Ride(self._index, f"trip-{len(self._driving)}", stands)
         self.do(ride.write())
         self.do(ride.advance(state))
         self._driving.append(asyncio.run_coroutine_threadsafe(ride.drive(), self._loop))
@@ -153,7 +157,7 @@ class Street:
         return f"{self.push.health_url}/share#{share.token}"
 
     def do(self, work: Coroutine[Any, Any, Any]) -> Any:
-        return asyncio.run_coroutine_threadsafe(work, self._loop).result(10)
+        return asyncio.run_coroutine_threadsafe(work, self._loop).result(30)
 
     def stop(self) -> None:
         self.push.stop()
@@ -161,7 +165,7 @@ class Street:
             driving.cancel()
         self.do(self._client.aclose())
         self._loop.call_soon_threadsafe(self._loop.stop)
-        self._thread.join(10)
+        self._thread.join(30)
 
 
 @contextmanager

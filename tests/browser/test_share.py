@@ -14,7 +14,7 @@ from tests.browser.conftest import Open
 from tests.browser.ride import LOST_AFTER_MS, STALE_AFTER_MS, Street
 from tests.browser.viewer import Viewer
 
-pytestmark = [pytest.mark.browser, pytest.mark.timeout(180)]
+pytestmark = [pytest.mark.browser, pytest.mark.timeout(600)]
 ENDED = "This trip has ended"
 
 
@@ -42,24 +42,25 @@ def test_a_viewer_sees_the_car_move_and_never_ahead_of_its_newest_fix(street: St
         assert car is not None
         drawn, fix = (car["lat"], car["lon"]), (car["fix"]["lat"], car["fix"]["lon"])
         seen.append((car["fix_time_ms"], h3.great_circle_distance(drawn, fix, unit="m")))
-        return len(set(seen)) > 15
+        # Drawn between the fixes too, however seldom a busy machine lets us look.
+        return len(set(seen)) > max(15, len({fix for fix, _ in seen}))
 
     viewer.until(moved, "a car that glides")
     for (fix, metres), (next_fix, next_metres) in pairwise(seen):
         assert fix <= next_fix
         if fix == next_fix:
             assert next_metres <= metres + 0.01, "it comes nearer to its fix, and never drives on beyond it"
-    assert len(set(seen)) > len({fix for fix, _ in seen}), "drawn between the fixes too"
-    assert viewer.green() > 0.5
+    viewer.until(lambda: viewer.green() > 0.5, "colour")
     assert viewer.complaints == []
 
 
 def test_the_sheet_says_what_goes_on_how_long_and_how_far(street: Street, view: Open) -> None:
-    viewer = view(street.ride()).until_live()
+    viewer = view(street.ride(stands=True)).until_live()
     viewer.until(lambda: viewer.text("#big").split() == ["2", "min", "away"], "an ETA")
     assert viewer.text("#headline") == "Driver on the way"
     assert "km to the pickup" in viewer.text("#rest")
     assert viewer.text("#side").startswith("at ")
+    viewer.until(lambda: len(viewer.timeline) == 2, "a timeline")
     assert viewer.timeline == ["Driver assigned", "Driver on the way"]
     assert viewer.page.locator("#timeline .next").all_inner_texts() == ["At the pickup", "On board", "Arrived"]
     assert viewer.page.locator(".stop").all_inner_texts() == ["Pickup", "Destination"]
@@ -72,13 +73,18 @@ def test_the_way_ahead_begins_at_the_car_and_ends_at_the_next_stop(street: Stree
     def ahead() -> list[list[float]]:
         return next((line["points"] for line in viewer.ask("lines") or [] if line["style"] == "now"), [])
 
+    def left_m() -> float:
+        way = ahead()
+        return float(h3.great_circle_distance(way[0], way[-1], unit="m"))
+
     viewer.until(ahead, "a way ahead")
-    before = h3.great_circle_distance(ahead()[0], ahead()[-1], unit="m")
-    viewer.until(lambda: h3.great_circle_distance(ahead()[0], ahead()[-1], unit="m") < before - 20, "less of it")
-    car = viewer.car
-    assert car is not None
-    assert h3.great_circle_distance((car["lat"], car["lon"]), ahead()[0], unit="m") < 40
-    assert h3.great_circle_distance((ride.trip.pickup.lat, ride.trip.pickup.lon), ahead()[-1], unit="m") < 2
+    before = left_m()
+    viewer.until(lambda: left_m() < before - 20, "less of it")
+    # In one moment, because the car drives on.
+    car, lines = viewer.page.evaluate("[window.ridestream.car, window.ridestream.lines]")
+    (way,) = (line["points"] for line in lines if line["style"] == "now")
+    assert h3.great_circle_distance((car["lat"], car["lon"]), way[0], unit="m") < 40
+    assert h3.great_circle_distance((ride.trip.pickup.lat, ride.trip.pickup.lon), way[-1], unit="m") < 2
 
 
 def test_a_silent_driver_is_last_seen_then_lost_and_never_looks_live(street: Street, view: Open) -> None:
@@ -93,22 +99,22 @@ def test_a_silent_driver_is_last_seen_then_lost_and_never_looks_live(street: Str
 
     viewer.until(lost, "a lost car")
     order = {"live": 0, "stale": 1, "lost": 2}
-    silent = [look for look in looks if look["age_ms"] > 1_000]
+    silent = [look for look in looks if look["fix_time_ms"] == looks[-1]["fix_time_ms"] and look["age_ms"] > 1_000]
     assert {look["drawn"] for look in silent} == {"live", "stale", "lost"}
     for one, other in pairwise(silent):
         assert one["age_ms"] < other["age_ms"]
         assert order[one["drawn"]] <= order[other["drawn"]]
     for look in looks:
-        # The sheet is written five times a second, the car 60 times: a look may fall between the two.
-        if look["age_ms"] > STALE_AFTER_MS + 300:
+        # The sheet is written five times a second, the car 60 times, if the machine lets them: a look may fall between.
+        if look["age_ms"] - look["late_ms"] > STALE_AFTER_MS + 300:
             assert look["drawn"] != "live"
             assert look["theme"] != "live"
             assert "away" not in look["big"]
-        if STALE_AFTER_MS + 300 < look["age_ms"] < LOST_AFTER_MS:
+        if STALE_AFTER_MS + 300 + look["late_ms"] < look["age_ms"] < LOST_AFTER_MS:
             assert look["big"].startswith("Last seen ")
     assert looks[-1]["big"].startswith("We have lost the car since ")
     assert looks[-1]["heading"] is None, "nobody knows where it heads"
-    assert viewer.green() < 0.35
+    viewer.until(lambda: viewer.green() < 0.35, "grey")
     ride.silent = False
     viewer.until_live()
     viewer.until(lambda: viewer.green() > 0.5, "colour again")
@@ -140,7 +146,7 @@ def test_a_killed_push_comes_back_and_the_timeline_has_each_state_once(street: S
     subscribed = [each for each in viewer.sent if each["type"] == "subscribe"]
     assert "recover" not in subscribed[0]
     assert subscribed[-1]["recover"]["offset"] == 2
-    assert viewer.ask("trip.offset") == 4
+    viewer.until(lambda: viewer.ask("trip.offset") == 4, "all four events")
 
 
 def test_once_the_rider_is_on_board_the_pickup_is_gone(street: Street, view: Open) -> None:
@@ -150,7 +156,7 @@ def test_once_the_rider_is_on_board_the_pickup_is_gone(street: Street, view: Ope
     viewer.until(lambda: viewer.text("#headline") == "Waiting at the pickup", "the pickup")
     street.advance(ride, "ENROUTE_TO_DROPOFF")
     viewer.until(lambda: viewer.text("#headline") == "On board", "on board")
-    assert viewer.page.locator(".stop").all_inner_texts() == ["Destination"]
+    viewer.until(lambda: viewer.page.locator(".stop").all_inner_texts() == ["Destination"], "no pickup any more")
     viewer.until(lambda: "to the destination" in viewer.text("#rest"), "the last leg")
 
 
@@ -237,7 +243,7 @@ def test_a_network_that_swallows_everything_never_leaves_a_live_looking_car(stre
 
     def grey() -> bool:
         look = viewer.look()
-        assert look["drawn"] != "live" or look["age_ms"] < STALE_AFTER_MS + 300
+        assert look["drawn"] != "live" or look["age_ms"] - look["late_ms"] < STALE_AFTER_MS + 300
         return bool(look["drawn"] == "lost" and look["pill"] == "Reconnecting")
 
     viewer.until(grey, "a lost car without a connection")
@@ -285,7 +291,7 @@ def test_by_keys_alone_the_map_is_moved_and_the_car_found_again(street: Street, 
     viewer.page.locator("#follow").focus()
     viewer.page.keyboard.press("Enter")
     viewer.until(lambda: viewer.ask("view")["lon"] > away + 0.001, "the car again")
-    assert viewer.page.locator("#follow").is_hidden()
+    viewer.until(lambda: viewer.page.locator("#follow").is_hidden(), "no way back needed")
 
 
 @pytest.mark.parametrize("size", [(1280, 800), (390, 844)])
@@ -294,7 +300,9 @@ def test_the_credits_are_visible_the_car_is_in_sight_and_nothing_overflows(
 ) -> None:
     viewer = view(street.ride(), width=size[0], height=size[1]).until_live()
     viewer.until(lambda: viewer.page.evaluate("!document.querySelector('.leaflet-zoom-anim')"), "a map at rest")
-    credit = viewer.page.locator("text=© OpenStreetMap contributors").bounding_box()
+    shown = viewer.page.locator("text=© OpenStreetMap contributors")
+    shown.wait_for(state="visible")
+    credit = shown.bounding_box()
     assert credit is not None
     x, y = credit["x"] + credit["width"] / 2, credit["y"] + credit["height"] / 2
     at = f"document.elementFromPoint({x}, {y}).closest('.leaflet-control-attribution') !== null"

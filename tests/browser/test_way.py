@@ -14,7 +14,7 @@ from playwright.sync_api import Browser, Page
 from ingest.polylines import decode_polyline, encode_polyline
 from tests.browser.ride import APPROACH, ROUTE, Point, Street, along
 
-pytestmark = [pytest.mark.browser, pytest.mark.timeout(180)]
+pytestmark = [pytest.mark.browser, pytest.mark.timeout(600)]
 #: Up, around a block, and across its own beginning.
 LOOP: list[Point] = [(40.750, -73.990), (40.754, -73.990), (40.754, -73.986), (40.752, -73.986), (40.752, -73.994)]
 

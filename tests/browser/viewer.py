@@ -4,11 +4,26 @@ from __future__ import annotations
 
 from typing import Any
 
+from playwright.sync_api import Page
+
 from tests.browser.visitor import Visitor
+
+#: When the page last had its turn: to paint, and to write.
+TURNS = """(() => {
+  let painted = performance.now(), wrote = painted;
+  const paint = (now) => { painted = now; requestAnimationFrame(paint); };
+  requestAnimationFrame(paint);
+  setInterval(() => { wrote = performance.now(); }, 100);
+  window.lateMs = () => performance.now() - Math.min(painted, wrote);
+})()"""
 
 
 class Viewer(Visitor):
     """A visitor of /share."""
+
+    def __init__(self, page: Page) -> None:
+        super().__init__(page)
+        page.add_init_script(TURNS)
 
     def until_live(self) -> Viewer:
         self.until(lambda: self.freshness == "live" and self.car is not None, "a live car")
@@ -35,10 +50,11 @@ class Viewer(Visitor):
         return found
 
     def look(self) -> dict[str, Any]:
-        """All that says how old the position is, in one moment."""
+        """All that says how old the position is, in one moment, and for how long the page has not had its turn."""
         found: dict[str, Any] = self.page.evaluate(
             """() => ({
               drawn: window.ridestream.car?.freshness ?? null, heading: window.ridestream.car?.heading ?? null,
+              fix_time_ms: window.ridestream.car?.fix_time_ms ?? null, late_ms: window.lateMs(),
               age_ms: window.ridestream.trip.ageMs, big: document.getElementById("big").innerText,
               pill: document.getElementById("state").innerText, theme: document.body.dataset.freshness,
             })"""
