@@ -40,7 +40,7 @@ class Feed(threading.Thread):
     def finish(self) -> None:
         """Post what is left."""
         self._hurry.set()
-        self.join(60)
+        self.join(180)
         if self._fault is not None:
             raise self._fault
         assert self.done, f"{self.sent} of {len(self._fixes)} were posted"

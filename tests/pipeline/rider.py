@@ -88,7 +88,7 @@ class Rider(threading.Thread):
             for driver_id, car in self.view.items()
         }
 
-    def await_view(self, index: dict[str, Shown], drivers: Iterable[str], within_s: float = 15.0) -> None:
+    def await_view(self, index: dict[str, Shown], drivers: Iterable[str], within_s: float = 60.0) -> None:
         """Wait until the view holds exactly these drivers, as the index has them. Fails the test if it never does."""
         wanted = {driver_id: index[driver_id] for driver_id in drivers}
 
@@ -151,7 +151,7 @@ class StalledRider:
         parts = urlsplit(url)
         self._socket = socket.socket()
         self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_bytes)
-        self._socket.settimeout(10)
+        self._socket.settimeout(60)
         self._socket.connect((parts.hostname, parts.port))
         key = base64.b64encode(os.urandom(16)).decode()
         self._socket.sendall(

@@ -14,7 +14,7 @@ import pytest
 from tests.pipeline.engines import EMBEDDED
 from tests.pipeline.system import System
 
-pytestmark = [pytest.mark.pipeline, pytest.mark.timeout(120)]
+pytestmark = [pytest.mark.pipeline, pytest.mark.timeout(300)]
 
 #: Long enough for every promise to settle (3 s) and to be looked at several times. One phone in two leaps now and then,
 #: not so far that riders would not be told.
@@ -60,7 +60,7 @@ def play(system: System, folder: Path, *options: str) -> subprocess.CompletedPro
     (folder / "blocks.toml").write_text(SCENARIO)
     command = [sys.executable, "-m", "simulator", "simulate", "blocks.toml", "--quiet", *options]
     env = {**os.environ, **system.env, "PYTHONPATH": str(Path(__file__).parents[2])}
-    return subprocess.run(command, cwd=folder, env=env, capture_output=True, text=True, timeout=90)
+    return subprocess.run(command, cwd=folder, env=env, capture_output=True, text=True, timeout=200)
 
 
 def test_a_scenario_passes_and_writes_its_report(system: System, tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ from tests.pipeline.places import places
 from tests.pipeline.polling import until
 from tests.pipeline.system import System, assert_no_positions_in, held_clock, replay_clock
 
-pytestmark = [pytest.mark.pipeline, pytest.mark.replay, pytest.mark.timeout(240)]
+pytestmark = [pytest.mark.pipeline, pytest.mark.replay, pytest.mark.timeout(600)]
 
 #: The day in 16 s.
 SPEED = 5_400.0
@@ -51,7 +51,7 @@ def test_a_wiped_redis_is_right_again_within_one_ping_interval(
         stand = places(index)[-1]
         with system.rider(stand.lat, stand.lon, stand.rim_m) as rider:
             replay = system.begin("replay", "simulator", "replay", str(trace_path(PORTO)), "--speed", f"{SPEED:g}")
-            until(lambda: counters.accepted(system.ingest) > len(fixes) // 2, 60, "half of the day was accepted")
+            until(lambda: counters.accepted(system.ingest) > len(fixes) // 2, 120, "half of the day was accepted")
             before, seen_before = system.index(settled=False), rider.shown()
             assert seen_before
             assert replay.running
@@ -65,9 +65,9 @@ def test_a_wiped_redis_is_right_again_within_one_ping_interval(
             took_s = until(healed, PING_INTERVAL_S, "the index holds again what it held")
             record_property("index_healed_s", round(took_s, 2))
 
-            assert replay.wait(120) == 0, replay.epitaph()
+            assert replay.wait(240) == 0, replay.epitaph()
             system.await_folded(len(fixes))
-            until(lambda: system.index() == index, PING_INTERVAL_S, "the final index is the oracle's")
+            until(lambda: system.holds(index), PING_INTERVAL_S, "the final index is the oracle's")
             rider.await_view(index, nearby(index, stand.lat, stand.lon, stand.rim_m))
             assert rider.faults == []
             record_property("rider_snapshots", rider.snapshots)
@@ -89,9 +89,9 @@ def test_a_wipe_after_the_last_ping_heals_without_another(pair: EnginePair, tmp_
             system.post(fixes)
             rider.await_view(index, wanted)
             for wipe in (_flush, _kill_and_start_empty):
-                until(lambda: system.index() == index, PING_INTERVAL_S, "the index is the oracle's")
+                until(lambda: system.holds(index), 60, "the index is the oracle's")
                 wipe(system)
-                until(lambda: system.index() == index, PING_INTERVAL_S, f"the index is right again after {wipe}")
+                until(lambda: system.holds(index), PING_INTERVAL_S, f"the index is right again after {wipe}")
                 rider.await_view(index, wanted)
             # The mirror noticed: a rider who comes only now is shown the same.
             with system.rider(stand.lat, stand.lon, stand.rim_m) as late:

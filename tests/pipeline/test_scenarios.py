@@ -14,7 +14,7 @@ import pytest
 from infra.local.services import free_ports
 from simulator.scenarios.shipped import scenario_names
 
-pytestmark = [pytest.mark.pipeline, pytest.mark.scenarios, pytest.mark.timeout(240)]
+pytestmark = [pytest.mark.pipeline, pytest.mark.scenarios, pytest.mark.timeout(600)]
 
 #: `rush_hour` is a benchmark (docs/benchmarks.md), and the demo has no end.
 PLAYED = sorted(set(scenario_names()) - {"rush_hour", "city"})
@@ -23,7 +23,7 @@ PLAYED = sorted(set(scenario_names()) - {"rush_hour", "city"})
 def ridestream(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     environment = {**os.environ, **free_ports()}
     command = [sys.executable, "-m", "infra.cli", *arguments]
-    return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=200)
+    return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=400)
 
 
 @pytest.mark.parametrize("name", PLAYED)

@@ -22,7 +22,7 @@ from tests.pipeline.system import System
 from tests.pipeline.trips import Dispatcher, Spot
 from tests.push.connection import RiderApp
 
-pytestmark = [pytest.mark.pipeline, pytest.mark.timeout(120)]
+pytestmark = [pytest.mark.pipeline, pytest.mark.timeout(300)]
 
 PICKUP, DROPOFF = Spot(41.1579, -8.6291), Spot(41.1779, -8.6291)
 OTHER_KEY = "a key that somebody made up, and long enough"
@@ -44,7 +44,7 @@ def system(tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:
 
     with System(EMBEDDED, tmp_path_factory.mktemp("access"), lambda: "wall") as system:
         asyncio.run(begin())
-        until(lambda: "car" in read(system, rider(system)).json(), 20, "push knows the trip and its car")
+        until(lambda: "car" in read(system, rider(system)).json(), 60, "push knows the trip and its car")
         yield system
 
 
@@ -54,13 +54,14 @@ def rider(system: System, name: str = "rider-1") -> str:
 
 def read(system: System, token: str, path: str = "/v1/trips/t-1", method: str = "GET") -> httpx.Response:
     """Ask push."""
-    return httpx.request(method, system.push.health_url + path, headers={"Authorization": f"Bearer {token}"})
+    headers = {"Authorization": f"Bearer {token}"}
+    return httpx.request(method, system.push.health_url + path, headers=headers, timeout=60)
 
 
 def say(system: System, token: str, path: str, body: Any = None, method: str = "POST") -> httpx.Response:
     """Ask ingest."""
     headers = {"Authorization": f"Bearer {token}"}
-    return httpx.request(method, system.ingest_url + path, headers=headers, json=body)
+    return httpx.request(method, system.ingest_url + path, headers=headers, json=body, timeout=60)
 
 
 def claims(audience: str, subject: str, scope: str, lifetime_s: int = 600) -> dict[str, Any]:

@@ -21,7 +21,7 @@ from tests.pipeline.system import System
 from tests.pipeline.trip_rider import TripRider
 from tests.pipeline.trips import Dispatcher, Spot
 
-pytestmark = [pytest.mark.pipeline, pytest.mark.timeout(120)]
+pytestmark = [pytest.mark.pipeline, pytest.mark.timeout(300)]
 
 #: Fixes that the phone kept, one a second, and the fresh one a second after the last of them.
 KEPT = 200
@@ -117,7 +117,7 @@ async def test_old_fixes_join_the_track_and_the_distance_and_say_nothing_of_now(
     assert [event for event in rider.events if event["type"] == ARRIVED] == []
     assert rider.trip["state"] == ENROUTE_TO_PICKUP
     headers = {"Authorization": f"Bearer {token}", "Accept": "application/geo+json"}
-    async with httpx.AsyncClient(base_url=system.push.health_url, headers=headers) as client:
+    async with httpx.AsyncClient(base_url=system.push.health_url, headers=headers, timeout=60) as client:
         track = (await client.get(f"/v1/trips/t-{number}/track")).raise_for_status().json()
     times_ms = [round(datetime.fromisoformat(text).timestamp() * 1_000) for text in track["properties"]["coordTimes"]]
     assert times_ms == [START_MS + 1_000 * at for at in driven]

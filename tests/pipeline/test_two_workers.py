@@ -15,7 +15,7 @@ from tests.pipeline.places import places
 from tests.pipeline.polling import until
 from tests.pipeline.system import System, assert_no_positions_in, held_clock
 
-pytestmark = [pytest.mark.pipeline, pytest.mark.replay, pytest.mark.chaos, pytest.mark.timeout(240)]
+pytestmark = [pytest.mark.pipeline, pytest.mark.replay, pytest.mark.chaos, pytest.mark.timeout(600)]
 
 
 @on_both_engines
@@ -27,17 +27,17 @@ def test_a_second_worker_joins_and_leaves_without_a_lost_or_doubled_driver(pair:
         with system.rider(stand.lat, stand.lon, stand.rim_m) as rider, Feed(system, fixes) as feed:
             first, second = system.worker, system.add_worker()
             second.wait_ready()
-            until(lambda: counters.frames(second) > 10, 60, "the second worker folds")
+            until(lambda: counters.frames(second) > 10, 120, "the second worker folds")
             folded_by_first = counters.frames(first)
-            until(lambda: counters.frames(first) > folded_by_first + 10, 60, "the first worker folds beside it")
+            until(lambda: counters.frames(first) > folded_by_first + 10, 120, "the first worker folds beside it")
             assert not feed.done
             assert second.stop() == 0
             folded_by_first = counters.frames(first)
-            until(lambda: counters.frames(first) > folded_by_first + 10, 60, "the first worker goes on alone")
+            until(lambda: counters.frames(first) > folded_by_first + 10, 120, "the first worker goes on alone")
             assert not feed.done
             feed.finish()
             system.await_folded(len(fixes))
-            until(lambda: counters.folded(first) == system.verdicts(), 30, "the first worker has all partitions")
+            until(lambda: counters.folded(first) == system.verdicts(), 60, "the first worker has all partitions")
             assert system.verdicts() == {"live": expected.live, "impossible_jump": expected.impossible_jump}
             assert system.index() == index
             rider.await_view(index, nearby(index, stand.lat, stand.lon, stand.rim_m))

@@ -14,13 +14,13 @@ from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidMes
 from websockets.typing import Subprotocol
 
 from ingest.trips import ENDED
-from tests.pipeline.polling import POLL_S, NotYet
+from tests.pipeline.polling import NOT_THERE, POLL_S, NotYet
 
 SUBPROTOCOL = "ridestream.v1"
 #: Names of the subscriptions.
 TRIP, MAP = "my-trip", "my-map"
 #: Longer than push waits for a trip that it does not know yet.
-OPEN_WITHIN_S = 10.0
+OPEN_WITHIN_S = 30.0
 
 
 class Cut(NamedTuple):
@@ -73,6 +73,8 @@ class TripRider:
         #: Times it left, in all and before the trip was over, and whether it will not any more.
         self.left = self.left_on_the_way = 0
         self.stays = False
+        #: Connected, though perhaps cut off without having noticed it yet.
+        self.is_there = False
         self._newest: dict[str, int] = {}
         self._has_snapshot = False
         self._lost_at_s: float | None = None
@@ -110,10 +112,16 @@ class TripRider:
             with suppress(asyncio.CancelledError):
                 await task
 
-    async def until(self, holds: Callable[[], object], what: Callable[[], object] | str, within_s: float = 20) -> None:
+    async def until(self, holds: Callable[[], object], what: Callable[[], object] | str, within_s: float = 60) -> None:
         """Watch until this is so. Raises NotYet, which says `what`."""
         deadline_s = time.monotonic() + within_s
-        while not holds():
+
+        def holds_now() -> object:
+            with suppress(*NOT_THERE):
+                return holds()
+            return False
+
+        while not holds_now():
             if time.monotonic() > deadline_s:
                 raise NotYet(f"not within {within_s:g} s: {what if isinstance(what, str) else what()}; {self.faults}")
             await asyncio.sleep(POLL_S)
@@ -127,8 +135,10 @@ class TripRider:
                 connection = await self._connect()
             if connection is not None:
                 self.connections += 1
-                self._has_snapshot = False
-                if await self._listen(connection, cut):
+                self._has_snapshot, self.is_there = False, True
+                left = await self._listen(connection, cut)
+                self.is_there = False
+                if left:
                     self.left += 1
                     self.left_on_the_way += self.trip.get("state") not in ENDED
                     return

@@ -6,6 +6,7 @@ import asyncio
 import random
 import threading
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any, Self
 
 import uvloop
@@ -28,8 +29,16 @@ def cuts_of(plan: Plan, times: int, every_s: float) -> Iterator[Cut]:
 class Town(threading.Thread):
     """Carries out all plans while it is entered. Read its riders' tallies from anywhere; they only grow."""
 
-    def __init__(self, system: System, plans: list[Plan], cuts: Callable[[Plan], Iterator[Cut]]) -> None:
+    def __init__(
+        self,
+        system: System,
+        plans: list[Plan],
+        cuts: Callable[[Plan], Iterator[Cut]],
+        may_end: Callable[[Town, str], bool] = lambda town, trip_id: True,
+    ) -> None:
+        """Trips wait with their end for `may_end(town, trip_id)`: what is to befall them shall do so on the way."""
         super().__init__(daemon=True)
+        self._may_end = partial(may_end, self)
         self._system, self.plans = system, plans
         self.dispatcher: Dispatcher
         self.riders = {
@@ -67,7 +76,7 @@ class Town(threading.Thread):
             await asyncio.gather(*tasks, return_exceptions=True)
 
     async def _carry_out(self, plan: Plan, fleet: Fleet) -> None:
-        await self._note(ride(plan, self.dispatcher, fleet))
+        await self._note(ride(plan, self.dispatcher, fleet, self._may_end))
         self.done += 1
 
     async def _watch(self, rider: TripRider) -> None:
@@ -103,6 +112,11 @@ class Town(threading.Thread):
         """Times that riders left."""
         return sum(rider.left for rider in self.riders.values())
 
+    @property
+    def connected(self) -> int:
+        """Riders who have their trip before them now."""
+        return sum(rider.is_there for rider in self.riders.values())
+
     def await_the_end(self, within_s: float) -> None:
         """Wait until every plan is carried out and every rider knows the end."""
 
@@ -113,7 +127,7 @@ class Town(threading.Thread):
 
         until(lambda: self.done == len(self.plans) or self.faults, within_s, missing)
         assert self.faults == []
-        until(lambda: all(r.stays and r.has_seen_the_end for r in self.riders.values()), 30, missing)
+        until(lambda: all(r.stays and r.has_seen_the_end for r in self.riders.values()), within_s, missing)
 
     async def ledger(self) -> dict[str, dict[str, Any]]:
         """Every trip as ingest tells it."""

@@ -7,6 +7,7 @@ import math
 import random
 import time
 from collections import Counter, defaultdict
+from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import count
 from typing import Any, NamedTuple, Self
@@ -29,7 +30,7 @@ from tests.pipeline.system import System
 #: Metres in a degree of latitude, on the sphere that all distances here are on.
 M_PER_DEGREE = math.radians(1) * 6_371_007.180918475
 #: Whoever is not answered gives up for good after this: a service that was killed is back much sooner.
-PATIENCE_S = 60.0
+PATIENCE_S = 120.0
 #: Of all requests: those whose sender does not wait for the answer, and those that are sent again though answered.
 IMPATIENT, REPEATED = 0.1, 0.1
 SPEED_MPS = 20.0
@@ -59,7 +60,7 @@ class Dispatcher:
 
     def __init__(self, system: System, rng: random.Random | None = None) -> None:
         self._system, self._rng = system, rng
-        self._client = httpx.AsyncClient(base_url=system.ingest_url, timeout=20)
+        self._client = httpx.AsyncClient(base_url=system.ingest_url, timeout=60)
         self._token = system.token("ingest", "dispatch-1", "dispatch")
         self._keys = count(1)
         self.acked: dict[str, list[dict[str, Any]]] = defaultdict(list)
@@ -126,7 +127,7 @@ class Dispatcher:
         while True:
             try:
                 # An impatient sender gives up before, while or after the request is worked on.
-                timeout = 20.0 if patient else rng.uniform(0.001, 0.02)
+                timeout = 60.0 if patient else rng.uniform(0.001, 0.02)
                 answer = await self._client.post(path, json=body, headers=headers, timeout=timeout)
                 if answer.status_code != 503:
                     return answer
@@ -243,8 +244,10 @@ def plan_of(number: int, seed: str, within_s: float) -> Plan:
     return Plan(f"{seed}-t{number}", f"{seed}-rider-{number}", tuple(names), begin, stops, canceled_before, starts_in_s)
 
 
-async def ride(plan: Plan, dispatcher: Dispatcher, fleet: Fleet) -> None:
-    """Carry out a plan: order, drive from stop to stop, say what happens."""
+async def ride(
+    plan: Plan, dispatcher: Dispatcher, fleet: Fleet, may_end: Callable[[str], bool] = lambda _: True
+) -> None:
+    """Carry out a plan: order, drive from stop to stop, say what happens; its end not before `may_end(trip_id)`."""
     await asyncio.sleep(plan.starts_in_s)
     trip_id, (driver_id, *others) = plan.trip_id, plan.drivers
     approach, route = encode_polyline([plan.begin, plan.stops[0]]), encode_polyline(plan.stops)
@@ -262,9 +265,17 @@ async def ride(plan: Plan, dispatcher: Dispatcher, fleet: Fleet) -> None:
         car.drive(stop)
         if number == plan.canceled_before:
             await asyncio.sleep(2 * EVERY_S)
+            await _when(may_end, trip_id)
             await dispatcher.cancel(trip_id)
             break
         while car.there < FIXES_AT_STOP:
             await asyncio.sleep(EVERY_S / 4)
+        if number == len(plan.stops) - 1:
+            await _when(may_end, trip_id)
         await dispatcher.advance(trip_id, plan.arrival_at(number), driver_id)
     fleet.park(driver_id)
+
+
+async def _when(may: Callable[[str], bool], trip_id: str) -> None:
+    while not may(trip_id):
+        await asyncio.sleep(EVERY_S / 4)

@@ -14,7 +14,7 @@ from tests.browser.chromium import chromium
 from tests.browser.visitor import Visitor
 from tests.push.scripted_city import Demo, demo
 
-pytestmark = [pytest.mark.browser, pytest.mark.timeout(180)]
+pytestmark = [pytest.mark.browser, pytest.mark.timeout(600)]
 
 CARS, TRIPS = 120, 16
 #: Not under the panel, the phone or the credits, which are for other clicks.

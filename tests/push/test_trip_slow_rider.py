@@ -54,13 +54,13 @@ async def ride(node: Node, bytes_per_s: float, lasts_s: float, with_map: bool = 
                 cars = [message["car"] for message in app.heard[heard:] if message["type"] == "trip_position"]
                 ages += [time.time() - car["fix_time_ms"] / 1_000 for car in cars]
                 heard = len(app.heard)
-        await app.until(lambda: trip.offset == 1 + (round_ + 1) // 2, 20)
+        await app.until(lambda: trip.offset == 1 + (round_ + 1) // 2, 90)
         assert [event["event_id"] for event in trip.events] == ["v1", *(f"found:{n}" for n in range(1, round_ + 1, 2))]
         return {"ages": ages, "most": most, "app": app}
 
 
 @pytest.mark.chaos
-@pytest.mark.timeout(60)
+@pytest.mark.timeout(300)
 async def test_at_4_kib_a_second_with_500_cars_no_event_is_lost_and_little_is_on_its_way(engine):
     async with Node(engine) as node:
         told = await ride(node, 4_096, 6.0)
@@ -75,7 +75,7 @@ async def test_at_4_kib_a_second_with_500_cars_no_event_is_lost_and_little_is_on
 
 
 @pytest.mark.chaos
-@pytest.mark.timeout(60)
+@pytest.mark.timeout(300)
 async def test_a_rider_too_slow_for_a_map_keeps_its_trip(engine):
     async with Node(
         engine, slow_target_ms=300, slow_after_s=0.5, slow_drop_map_after_s=0.8, slow_interval_ms=300
