@@ -52,7 +52,8 @@ def plain(value: object) -> str:
     if isinstance(value, int):
         return f"{value:,}"
     if isinstance(value, float):
-        return f"{value:,.10g}" if abs(value) < 1 else _short(value)
+        # What shows a lie may be in the last digits: 6 decimals of a latitude are 0.1 m.
+        return f"{value:,.10g}" if abs(value) < 1 else f"{value:,.6f}".rstrip("0").rstrip(".")
     if isinstance(value, Mapping):
         return ", ".join(f"{name} {plain(each)}" for name, each in value.items()) or "none"
     if isinstance(value, list | tuple):

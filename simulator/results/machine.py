@@ -8,7 +8,7 @@ import shlex
 from collections.abc import Sequence
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from urllib.parse import urlsplit, urlunsplit
+from urllib.parse import SplitResult, urlsplit, urlunsplit
 
 import msgspec
 
@@ -19,6 +19,8 @@ PACKAGES = (
 )  # fmt: skip
 #: Options whose value is nobody's business.
 _SECRET_OPTIONS = frozenset({"--token"})
+#: Machines that have no name of their own.
+_LOCAL = frozenset({"127.0.0.1", "localhost", "::1"})
 
 
 class Machine(msgspec.Struct, frozen=True):
@@ -63,7 +65,10 @@ def versions() -> dict[str, str]:
 
 
 def command_line(arguments: Sequence[str]) -> str:
-    """What to type to run it again: `arguments` as they were given to `ridestream`, without tokens and passwords."""
+    """What to type to run it again: `arguments` as they were given to `ridestream`, without what is somebody's own.
+
+    That is tokens, passwords, the machines of addresses, and the folders of paths that begin at the root or at a home.
+    """
     shown: list[str] = []
     hide = False
     for argument in arguments:
@@ -72,20 +77,34 @@ def command_line(arguments: Sequence[str]) -> str:
             shown.append("…")
         elif option in _SECRET_OPTIONS and equals:
             shown.append(f"{option}=…")
+        elif option.startswith("-") and equals:
+            shown.append(f"{option}={_nobodys(value)}")
         else:
-            shown.append(f"{option}={_without_password(value)}" if equals else _without_password(argument))
+            shown.append(_nobodys(argument))
         hide = argument in _SECRET_OPTIONS
-    return " ".join(["ridestream", *(each if each == "…" else shlex.quote(each) for each in shown)])
+    return " ".join(["ridestream", *map(_quoted, shown)])
 
 
-def _without_password(text: str) -> str:
-    if "://" not in text:
-        return text
-    try:
-        address = urlsplit(text)
-    except ValueError:
-        return "…"
-    return urlunsplit(address._replace(netloc=address.netloc.rpartition("@")[2]))
+def _quoted(text: str) -> str:
+    """As a shell wants it; what was left out needs no quotes."""
+    plain = text.replace("…", ".")
+    return text if shlex.quote(plain) == plain else shlex.quote(text)
+
+
+def _nobodys(text: str) -> str:
+    """An address without its user, password and machine, a path without the folders that lead to it from the root."""
+    if "://" in text:
+        try:
+            address = urlsplit(text)
+            return urlunsplit(address._replace(netloc=_machine_of(address)))
+        except ValueError:
+            return "…"
+    return f"…/{Path(text).name}" if text.startswith(("/", "~", "..")) else text
+
+
+def _machine_of(address: SplitResult) -> str:
+    port = "" if address.port is None else f":{address.port}"
+    return address.netloc.rpartition("@")[2] if address.hostname in _LOCAL else f"…{port}"
 
 
 def _processor() -> str:

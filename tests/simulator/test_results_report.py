@@ -11,7 +11,7 @@ import msgspec
 import pytest
 from rich.console import Console
 
-from simulator.counts.findings import Findings
+from simulator.counts.findings import Findings, Kind
 from simulator.results.html import page
 from simulator.results.machine import command_line, this_machine, versions
 from simulator.results.plots import PlotsMissing, require
@@ -95,6 +95,16 @@ def test_the_page_names_what_was_broken_with_its_evidence_and_how_to_repeat_it(h
     assert "tunnel: a fifth of the phones" in html
 
 
+def test_a_place_and_a_reading_in_the_evidence_are_as_exact_as_on_the_terminal() -> None:
+    found, start_ms = Findings(), START_MS + 12_345
+    places = {"shown_at": (40.747935, -73.98918), "truly_at": (40.0, -73.989181)}
+    found.note(Kind.BACKWARDS, start_ms, "rider-0", "driver-0042", **places, speed_mps=5.04, speed_mps_sent=5.01)
+    shown = page(a_report(found))
+    assert "<dt>shown_at</dt><dd>40.747935, -73.98918</dd>" in shown
+    assert "<dt>truly_at</dt><dd>40, -73.989181</dd>" in shown
+    assert "<dt>speed_mps</dt><dd>5.04</dd><dt>speed_mps_sent</dt><dd>5.01</dd>" in shown
+
+
 def test_the_same_run_writes_the_same_page(report: Document, html: str) -> None:
     assert page(report) == html
 
@@ -113,11 +123,21 @@ def test_without_matplotlib_it_says_what_to_install(monkeypatch: pytest.MonkeyPa
 
 def test_a_token_or_a_password_is_no_part_of_the_command() -> None:
     command = command_line(
-        ["simulate", "rush_hour", "--token", "abc.def", "--token=ghi", "--url=http://me:pw@host:80", "--roads", "a b"]
+        ["simulate", "rush_hour", "--token", "abc.def", "--token=ghi", "--url=http://me:pw@[::1]:80", "--roads", "a b"]
     )
     assert not re.search("abc|def|ghi|me|pw@", command.removeprefix("ridestream simulate"))
-    assert "--url=http://host:80" in command
+    assert "'--url=http://[::1]:80'" in command
     assert "'a b'" in command
+
+
+def test_neither_a_users_folder_nor_a_machines_name_is_part_of_the_command() -> None:
+    files = ["--report", "~alice/x.html", "--record=/home/alice/x.csv", "--roads", "../alice/n.csv", "towns/e.csv"]
+    addresses = ["--url", "https://alices-laptop:8443/in", "--reads-url=http://localhost:82"]
+    command = command_line(["simulate", "/home/alice/mine.toml", *files, *addresses])
+    assert command == (
+        "ridestream simulate …/mine.toml --report …/x.html --record=…/x.csv --roads "
+        "…/n.csv towns/e.csv --url https://…:8443/in --reads-url=http://localhost:82"
+    )
 
 
 def test_the_machine_is_described_without_its_name() -> None:
