@@ -6,6 +6,7 @@ docs/faults.md describes each kind for users.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from difflib import get_close_matches
 from random import Random
 from typing import Annotated, Any, Final, NamedTuple
 
@@ -151,6 +152,7 @@ def faults_of(tables: Sequence[FaultTable], seed: int, drivers: int, start_ms: i
     Each has its own chance, named by its place, so that one more at the end leaves the others as they are.
     """
     members, problems = _read(tables)
+    problems += [f"faults[{number}].{each}" for number, table in enumerate(tables) for each in table.problems()]
     if problems:
         raise ValueError("; ".join(problems))
     return [
@@ -160,7 +162,10 @@ def faults_of(tables: Sequence[FaultTable], seed: int, drivers: int, start_ms: i
 
 
 def problems_of(tables: Sequence[FaultTable]) -> list[str]:
-    """Everything that is wrong with the tables: `faults[0].rate: expected float <= 1.0`."""
+    """What is wrong with the kinds and their own members: `faults[0].rate: expected float <= 1.0`.
+
+    What every fault has is judged where the file is read; a table may lack what was `wrong` there.
+    """
     return _read(tables)[1]
 
 
@@ -180,40 +185,45 @@ def _fault(table: FaultTable, members: Members, random: Random, drivers: int, st
 
 
 def _read(tables: Sequence[FaultTable]) -> tuple[list[Members], list[str]]:
+    """The own members of each kind, of those tables that are right, and what is wrong with the others."""
     problems: list[str] = []
-    found: list[Members] = []
+    right: dict[int, tuple[FaultTable, Members]] = {}
     for number, table in enumerate(tables):
         path = f"faults[{number}]"
+        if "kind" in table.wrong:
+            continue
         kind = KINDS.get(table.kind)
         if kind is None:
-            problems.append(f"{path}.kind: there is no {table.kind!r} (there is {', '.join(KINDS)})")
+            problems.append(f"{path}.kind: there is no {table.kind!r}{_meant(table.kind)}")
             continue
         members = read_table(dict(table.params), kind.members, path, problems)
-        problems.extend(f"{path}.{problem}" for problem in _misfits(table))
-        if members is not None:
-            found.append(members)
-    if not problems:
-        problems.extend(_clashes(tables, found))
-    return found, problems
+        misfits = list(_misfits(table))
+        problems.extend(f"{path}.{problem}" for problem in misfits)
+        if members is not None and not (misfits or table.wrong or any(table.problems())):
+            right[number] = table, members
+    problems.extend(_clashes(right))
+    return [members for _, members in right.values()], problems
+
+
+def _meant(kind: str) -> str:
+    close = get_close_matches(kind, KINDS, n=1)
+    return f", did you mean {close[0]}?" if close else f" (there is {', '.join(KINDS)})"
 
 
 def _misfits(table: FaultTable) -> Iterator[str]:
     if table.area is not None and table.kind != Tunnel.kind:
         yield f"area: is for kind tunnel, {table.kind} strikes a share of the drivers"
-    if table.kind == Tunnel.kind and table.until_s is None and table.area is None:
+    ends = table.until_s is not None or table.area is not None or table.wrong & {"until_s", "area"}
+    if table.kind == Tunnel.kind and not ends:
         yield "until_s: a tunnel needs an end: until_s, or an area to drive out of"
 
 
-def _clashes(tables: Sequence[FaultTable], members: Sequence[Members]) -> Iterator[str]:
+def _clashes(right: Mapping[int, tuple[FaultTable, Members]]) -> Iterator[str]:
     """Clocks that are ahead by more than ingest takes, and whose fixes wait until it does."""
-    for number, (table, own) in enumerate(zip(tables, members, strict=True)):
+    for number, (table, own) in right.items():
         if not isinstance(own, ClockSkewMembers):
             continue
-        others = [
-            (each, its)
-            for place, (each, its) in enumerate(zip(tables, members, strict=True))
-            if place != number and _overlap(table, each)
-        ]
+        others = [other for place, other in right.items() if place != number and _overlap(table, other[0])]
         if any(isinstance(its, ClockSkewMembers) for _, its in others):
             yield f"faults[{number}].kind: two clock_skew must not overlap in time"
         waits_s = sum(_longest_s(each, its) for each, its in others)

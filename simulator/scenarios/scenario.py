@@ -1,7 +1,8 @@
 """A scenario: city, fleet, demand, riders, faults and bounds of one run, as its TOML says. Pure.
 
 Everything that is wrong with a file is named in one message. What the kinds of faults mean is known elsewhere, so their
-own members are judged by `checks`. simulator/scenarios holds the shipped ones and opens files.
+own members are judged by `checks`, also where something else is wrong. simulator/scenarios holds the shipped ones and
+opens files.
 """
 
 from __future__ import annotations
@@ -9,12 +10,12 @@ from __future__ import annotations
 import tomllib
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, ClassVar, Literal, NamedTuple
 
 import msgspec
 from msgspec import Meta
 
-from simulator.scenarios.toml_tables import Table, read_table
+from simulator.scenarios.toml_tables import Table, read_table, read_what_can_be
 
 #: What docs/wire/pings.md names.
 VehicleType = Literal["AUTO", "TAXI", "TRUCK", "TWO_WHEELER", "BICYCLE", "PEDESTRIAN"]
@@ -147,6 +148,7 @@ class Fault(Table, frozen=True, kw_only=True):
     """Something that happens to what phones send, in a window of the run, to a share of the drivers or in an area."""
 
     REST: ClassVar[str] = "params"
+    NOT_READ: ClassVar[frozenset[str]] = frozenset({"wrong"})
     kind: str
     from_s: Seconds = 0.0
     #: None: to the end.
@@ -155,6 +157,8 @@ class Fault(Table, frozen=True, kw_only=True):
     area: Area | None = None
     #: The kind's own members; simulator/phones/faults.py knows them.
     params: dict[str, object] = msgspec.field(default_factory=dict)
+    #: Members that could not be read, and are left out here. Only a check meets a table that has some.
+    wrong: frozenset[str] = frozenset()
 
     def problems(self) -> Iterator[str]:
         if self.until_s is not None and self.until_s <= self.from_s:
@@ -262,8 +266,14 @@ class Scenario(Table, frozen=True, kw_only=True):
         return msgspec.structs.replace(self, city=city)
 
 
-#: Judges what this module does not know, for example the kinds of faults: says what is wrong, `member: what to do`.
-Check = Callable[[Scenario], Iterable[str]]
+class Draft(NamedTuple):
+    """What could be read of a file, also where something is wrong with it: each of its tables, at its place."""
+
+    faults: tuple[Fault, ...]
+
+
+#: Judges what this module does not know, the kinds of faults: says what is wrong, `member: what to do`.
+Check = Callable[[Draft], Iterable[str]]
 
 
 def parse_scenario(text: str, name: str, folder: Path, checks: Iterable[Check] = ()) -> Scenario:
@@ -274,12 +284,17 @@ def parse_scenario(text: str, name: str, folder: Path, checks: Iterable[Check] =
         raise ScenarioError(f"{name}.toml: is not TOML: {error}") from None
     problems: list[str] = []
     scenario = read_table(raw, Scenario, "", problems)
-    if scenario is not None:
-        scenario = _placed(scenario, name, text, folder)
-        problems.extend(problem for check in checks for problem in check(scenario))
+    draft = Draft(tuple(map(_as_it_stands, faults if isinstance(faults := raw.get("faults"), list) else [])))
+    problems.extend(problem for check in checks for problem in check(draft))
     if scenario is None or problems:
         raise ScenarioError(f"{name}.toml: {'; '.join(problems)}")
-    return scenario
+    return _placed(scenario, name, text, folder)
+
+
+def _as_it_stands(raw: object) -> Fault:
+    """As much of a fault's table as could be read; what is wrong with it has been said."""
+    fault, wrong = read_what_can_be(raw, Fault, "", [])
+    return Fault(kind="", wrong=wrong | {"kind"}) if fault is None else msgspec.structs.replace(fault, wrong=wrong)
 
 
 def _placed(scenario: Scenario, name: str, text: str, folder: Path) -> Scenario:

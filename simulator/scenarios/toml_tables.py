@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from difflib import get_close_matches
 from types import NoneType, UnionType
@@ -19,7 +20,7 @@ class Table(msgspec.Struct, frozen=True, kw_only=True):
     NOT_READ: ClassVar[frozenset[str]] = frozenset()
 
     def problems(self) -> Iterable[str]:
-        """What is wrong with members that are each right: `member: what to do`."""
+        """What is wrong with members that are each right: `member: what to do`, naming each member that it is about."""
         return ()
 
 
@@ -27,10 +28,20 @@ T = TypeVar("T", bound=Table)
 
 
 def read_table(raw: object, kind: type[T], path: str, problems: list[str]) -> T | None:
-    """The table, or None after adding to `problems` whatever is wrong with it."""
+    """The table, or None after adding to `problems` whatever is wrong with it or with what it holds."""
+    before = len(problems)
+    table, _ = read_what_can_be(raw, kind, path, problems)
+    return table if len(problems) == before else None
+
+
+def read_what_can_be(raw: object, kind: type[T], path: str, problems: list[str]) -> tuple[T | None, frozenset[str]]:
+    """The table without those members that are wrong, and their names; None where it cannot be without them.
+
+    Whatever is wrong is added to `problems`.
+    """
     if not isinstance(raw, dict):
         problems.append(f"{path or 'the file'}: must be a table")
-        return None
+        return None, frozenset()
     fields = {
         field.name: field
         for field in msgspec.structs.fields(kind)
@@ -38,10 +49,14 @@ def read_table(raw: object, kind: type[T], path: str, problems: list[str]) -> T 
     }
     values: dict[str, object] = {}
     rest: dict[str, object] = {}
-    before = len(problems)
+    wrong: set[str] = set()
     for name, value in raw.items():
         if name in fields:
+            before = len(problems)
             values[name] = _member(value, fields[name].type, _join(path, name), problems)
+            if len(problems) > before:
+                wrong.add(name)
+                del values[name]
         elif kind.REST:
             rest[name] = value
         else:
@@ -49,11 +64,13 @@ def read_table(raw: object, kind: type[T], path: str, problems: list[str]) -> T 
     for name, field in fields.items():
         if field.required and name not in raw:
             problems.append(f"{_join(path, name)}: is missing")
-    if len(problems) > before:
-        return None
+            wrong.add(name)
+    if any(fields[name].required for name in wrong):
+        return None, frozenset(wrong)
     table = kind(**values | ({kind.REST: rest} if kind.REST else {}))
-    problems.extend(_join(path, problem) for problem in table.problems())
-    return table
+    # Of a member that is wrong nothing more is said, nor of what goes with it.
+    problems.extend(_join(path, each) for each in table.problems() if wrong.isdisjoint(re.findall(r"\w+", each)))
+    return table, frozenset(wrong)
 
 
 def _member(value: object, kind: object, path: str, problems: list[str]) -> object:

@@ -287,7 +287,8 @@ def test_one_more_fault_leaves_the_others_as_they_were() -> None:
 @pytest.mark.parametrize(
     ("table", "problem"),
     [
-        (fault("tunel"), "faults[1].kind: there is no 'tunel' (there is tunnel, loss, "),
+        (fault("tunel"), "faults[1].kind: there is no 'tunel', did you mean tunnel?"),
+        (fault("flood"), "faults[1].kind: there is no 'flood' (there is tunnel, loss, "),
         (fault("loss", rate=3), "faults[1].rate: expected float <= 1.0"),
         (fault("loss", rat=0.3), "faults[1].rat: unknown member (did you mean rate?)"),
         (fault("delay", delay_s=[3, 1]), "faults[1].delay_s: give the shorter time first"),

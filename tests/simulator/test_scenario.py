@@ -15,7 +15,7 @@ from simulator.demand.requests import Requests
 from simulator.phones.faults import KINDS, problems_of
 from simulator.riders.faults import plan
 from simulator.scenarios.city import load_city
-from simulator.scenarios.scenario import Bounds, Scenario, ScenarioError, parse_scenario
+from simulator.scenarios.scenario import Bounds, Draft, Scenario, ScenarioError, parse_scenario
 from simulator.scenarios.shipped import load_scenario, scenario_names
 
 PAGE = (Path(__file__).parents[2] / "docs" / "scenarios.md").read_text()
@@ -170,13 +170,74 @@ def test_the_shares_of_vehicles_make_a_whole() -> None:
 
 
 def test_who_knows_the_faults_judges_them_with_the_rest() -> None:
-    def no_faults(scenario: Scenario) -> list[str]:
-        return [f"faults[{number}].kind: no {fault.kind} here" for number, fault in enumerate(scenario.faults)]
+    def no_faults(draft: Draft) -> list[str]:
+        return [f"faults[{number}].kind: no {fault.kind} here" for number, fault in enumerate(draft.faults)]
 
     with pytest.raises(ScenarioError, match=r"^mine.toml: faults\[0\].kind: no flood here; faults\[1\].kind: no fire"):
         parse_scenario(
             SMALLEST + "[[faults]]\nkind = 'flood'\n[[faults]]\nkind = 'fire'", "mine", Path(), checks=[no_faults]
         )
+
+
+def test_what_is_wrong_with_faults_is_said_with_the_rest_and_not_after_it() -> None:
+    """A share or a bound that is wrong hides neither a window that ends too soon nor a kind's own members."""
+    text = """
+duration_s = -1
+[fleet]
+drivers = 1
+[[faults]]
+kind = "loss"
+rate = 3
+share = 7
+from_s = 20
+until_s = 10
+[[faults]]
+kind = "delay"
+delay_s = 3
+[[faults]]
+kind = "duplicate"
+rat = 0.5
+[[faults]]
+kind = "teleprot"
+[[faults]]
+kind = "tunnel"
+until_s = "noon"
+[[faults]]
+share = 0.5
+[[faults]]
+kind = "clock_skew"
+[[faults]]
+kind = "clock_skew"
+"""
+    with pytest.raises(ScenarioError) as caught:
+        parse_scenario(text, "mine", Path(), [lambda draft: problems_of(draft.faults)])
+    assert [problem.partition(":")[0] for problem in str(caught.value).removeprefix("mine.toml: ").split("; ")] == [
+        "duration_s",
+        "faults[0].share",
+        "faults[0].until_s",
+        "faults[4].until_s",
+        "faults[5].kind",
+        "title",
+        "faults[0].rate",
+        "faults[1].delay_s",
+        "faults[2].rat",
+        "faults[3].kind",
+        "faults[6].kind",
+        "faults[7].kind",
+    ]
+    assert "faults[3].kind: there is no 'teleprot', did you mean teleport?" in str(caught.value)
+
+
+def test_of_a_member_that_is_wrong_no_more_is_said_than_that() -> None:
+    """Not that it is missing, nor what would follow if it were not there."""
+    said = complaint(
+        "duration_s = 'long'\n" + SMALLEST + "[demand]\ntrips = 3\nfrom_s = 9\nrate_per_min = -1\nfile = 3"
+    )
+    assert [problem.partition(":")[0] for problem in said.removeprefix("mine.toml: ").split("; ")] == [
+        "duration_s",
+        "demand.rate_per_min",
+        "demand.file",
+    ]
 
 
 def test_the_command_line_has_the_last_word() -> None:
