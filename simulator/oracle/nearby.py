@@ -1,8 +1,9 @@
 """The oracle of the live map: was each car that a rider was told of rightly shown, and is each screen right now? Pure.
 
 `told` hears of every car of every message and judges what can be known at once: that the phone sent this fix, to be
-shown, from this place, and that the message agrees with itself about its age. `sweep` looks at all screens together,
-once a second, and judges by time and truth what is on them, and what is not. docs/oracle.md has the rules and margins.
+shown, from this place, and that the message agrees with itself about its age. Once a second all screens are looked at,
+some at a time (`looks`), and judged by time and truth for what is on them, and what is not. docs/oracle.md has the
+rules and margins.
 
 The oracle does not blame for what may be news on its way: everything is held against what was accepted `settle_ms` ago,
 and only screens that have been connected and reading for so long are looked at.
@@ -10,7 +11,7 @@ and only screens that have been connected and reading for so long are looked at.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import chain
 from typing import NamedTuple
 
@@ -34,8 +35,12 @@ ROUNDING_M = 1.0
 TENTHS = 10
 
 
+#: So many screens are judged without letting anything else happen: 5 ms, of the 50 that a thousand take.
+SEATS_A_LOOK = 100
+
+
 class Sweep(NamedTuple):
-    """What one look at all screens measured, for plots: one value for each car that is shown as live."""
+    """What one look at screens measured, for plots: one value for each car that is shown as live."""
 
     screens: int
     position_error_m: Floats
@@ -64,8 +69,8 @@ class NearbyOracle:
         self._farthest_m = 0.0
         #: Of each driver what was told last and found right. Ten riders are told the same.
         self._believed: dict[str, Told] = {}
-        #: What was held against whom at the last sweep: (seat, kind, driver).
-        self._held: set[tuple[int, Kind, str]] = set()
+        #: What was held against whom at the last look at each seat: (kind, driver) by seat.
+        self._held: dict[int, set[tuple[Kind, str]]] = {}
         self._swept_ms: int | None = None
 
     def told(self, seat: Seat, car: SeenCar, server_time_ms: int, at_ms: int) -> None:
@@ -143,13 +148,25 @@ class NearbyOracle:
             kind, why = Kind.WIRE, f"age_ms is {car.age_ms} when its fix was {age_ms} ms old"
         self._findings.note(kind, at_ms, seat.rider, car.driver_id, why=why, **times)
 
+    def looks(self, seats: Sequence[Seat], now_ms: Callable[[], int]) -> Iterator[Sweep]:
+        """Judge all screens, `SEATS_A_LOOK` at a time, those of each look as they are by then: between two looks
+        whoever iterates may let the riders read on."""
+        # From south to north, because neighbours are shown the same cars.
+        seats = sorted(seats, key=lambda seat: seat.lat)
+        for first in range(0, len(seats), SEATS_A_LOOK):
+            skipped = self.sweeps_skipped
+            yield self.sweep(seats[first : first + SEATS_A_LOOK], now_ms())
+            if self.sweeps_skipped > skipped:
+                return
+
     def sweep(self, seats: Sequence[Seat], now_ms: int) -> Sweep:
-        """Judge all screens as they are at `now_ms`. Each case is noted once for as long as it lasts."""
+        """Judge these screens as they are at `now_ms`. Each case is noted once for as long as it lasts."""
         promises, before_ms, self._swept_ms = self._promises, self._swept_ms, now_ms
         if before_ms is not None and now_ms - before_ms > promises.sweep_ms + promises.settle_ms / 2:
             # Nobody read the riders' sockets meanwhile: what their screens lack is our own fault.
             self.sweeps_skipped += 1
             return NOTHING
+        held = {id(seat): self._held.pop(id(seat), set()) for seat in seats}
         judged = [
             seat
             for seat in seats
@@ -164,18 +181,22 @@ class NearbyOracle:
             wrongly_shown(screens, fleet, promises, now_ms),
             missing(screens, fleet, promises, now_ms, self._truth.driver_ids),
         )
-        self._hold(accusations, judged, now_ms)
+        self._hold(accusations, judged, held, now_ms)
         return self._measure(screens, fleet, now_ms)
 
-    def _hold(self, accusations: Iterable[Accusation], seats: Sequence[Seat], now_ms: int) -> None:
-        """Note what was not held against the same car on the same screen at the last sweep."""
-        held, self._held = self._held, set()
+    def _hold(
+        self,
+        accusations: Iterable[Accusation],
+        seats: Sequence[Seat],
+        before: dict[int, set[tuple[Kind, str]]],
+        now_ms: int,
+    ) -> None:
+        """Note what was not held against the same car on the same screen at the last look."""
         for kind, why, rows, driver_ids, evidence in accusations:
             for n, (row, driver_id) in enumerate(zip(rows, driver_ids, strict=True)):
                 seat = seats[row]
-                case = (id(seat), kind, driver_id)
-                self._held.add(case)
-                if case not in held:
+                self._held.setdefault(id(seat), set()).add((kind, driver_id))
+                if (kind, driver_id) not in before[id(seat)]:
                     kept = {} if self._findings.is_full(kind) else self._with_acceptance(evidence(n), driver_id, now_ms)
                     self._findings.note(kind, now_ms, seat.rider, driver_id, why=why, **kept)
 

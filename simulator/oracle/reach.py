@@ -74,14 +74,19 @@ class Fleet:
 
     def around(self, circles: Circles, present: Bools) -> Reach:
         """All pairs of a seat and a `present` driver who may be shown to it."""
-        drivers = np.flatnonzero(present)
-        vectors = self.settled_vectors[drivers].T
-        span = self.span_m[drivers] / EARTH_RADIUS_M
+        all_span = self.span_m / EARTH_RADIUS_M
         radius = circles.radius_m / EARTH_RADIUS_M
         seats_found, drivers_found = [], []
         for first in range(0, len(radius), SEATS_AT_ONCE):
             chunk = slice(first, first + SEATS_AT_ONCE)
-            # |os| <= radius + span, or p is outside; squared, as 2 - 2cos is the square of the chord.
+            # |os| <= radius + span, or p is outside. No two places are farther apart along the axis than that: of seats
+            # that lie together this leaves few cars to look at.
+            north = circles.vectors[chunk, 2]
+            most = radius[chunk].max() + all_span
+            beside = np.abs(self.settled_vectors[:, 2] - (north.max() + north.min()) / 2)
+            drivers = np.flatnonzero(present & (beside <= (north.max() - north.min()) / 2 + most))
+            vectors, span = self.settled_vectors[drivers].T, all_span[drivers]
+            # Squared, as 2 - 2cos is the square of the chord.
             squared = circles.vectors[chunk] @ vectors
             squared *= -2
             squared += 2

@@ -10,12 +10,14 @@ from __future__ import annotations
 from array import array
 from bisect import bisect_right
 from collections.abc import Sequence
+from heapq import heappop, heappush
+from itertools import count
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
-from simulator.phones.outboxes import Outbox, Sent
+from simulator.phones.outboxes import Outbox, Sent, Settled
 
 if TYPE_CHECKING:
     from simulator.phones.phones import Sending
@@ -50,6 +52,10 @@ class Truth:
         self._outboxes = [Outbox(TRACK_KEPT_S * 1_000, words) for _ in drivers]
         unknown = np.full(len(drivers), np.nan)
         self._newest = Fixes(unknown, unknown.copy(), np.zeros(len(drivers), dtype=np.int64))
+        # What settled by `_horizon_ms`, and what will: (judged_ms, tie, driver, step). Looks at screens go on in time.
+        self._settled, self._horizon_ms = self.newest(), 0
+        self._to_settle: list[tuple[int, int, int, Settled]] = []
+        self._order = count()
 
     def moved(self, driver: int, at_ms: int, lat: float, lon: float) -> None:
         """The car is at (lat, lon) at `at_ms`."""
@@ -65,7 +71,9 @@ class Truth:
 
     def judged(self, driver: int, fix_time_ms: int, reason: str | None, at_ms: int) -> None:
         """Ingest's verdict came at `at_ms`: why it rejected the fix, or None when it accepted it."""
-        self._outboxes[driver].judge(fix_time_ms, reason, at_ms)
+        step = self._outboxes[driver].judge(fix_time_ms, reason, at_ms)
+        if step is not None:
+            heappush(self._to_settle, (at_ms, next(self._order), driver, step))
 
     def where(self, driver: int, at_ms: int) -> tuple[float, float] | None:
         """True (lat, lon) at `at_ms`, on the straight line between two known positions; None when it is not known."""
@@ -81,9 +89,18 @@ class Truth:
 
     def settled(self, now_ms: int, settle_ms: int) -> Fixes:
         """For each driver the newest fix to be shown of those accepted at or before `now_ms - settle_ms`."""
-        found = [outbox.settled(now_ms - settle_ms) for outbox in self._outboxes]
-        times = np.array([fix.fix_time_ms for fix in found], dtype=np.int64)
-        return Fixes(np.array([fix.lat for fix in found]), np.array([fix.lon for fix in found]), times)
+        horizon_ms, ahead = now_ms - settle_ms, self._to_settle
+        if horizon_ms < self._horizon_ms:
+            found = [outbox.settled(horizon_ms) for outbox in self._outboxes]
+            times = np.array([fix.fix_time_ms for fix in found], dtype=np.int64)
+            return Fixes(np.array([fix.lat for fix in found]), np.array([fix.lon for fix in found]), times)
+        self._horizon_ms = horizon_ms
+        lat, lon, fix_time_ms = self._settled
+        while ahead and ahead[0][0] <= horizon_ms:
+            _, _, driver, step = heappop(ahead)
+            if step.fix_time_ms > fix_time_ms[driver]:
+                lat[driver], lon[driver], fix_time_ms[driver] = step.lat, step.lon, step.fix_time_ms
+        return Fixes(lat.copy(), lon.copy(), fix_time_ms.copy())
 
     def newest(self) -> Fixes:
         """For each driver the newest fix to be shown of those sent at all."""

@@ -92,18 +92,22 @@ class Outbox:
             for column, value in zip(self._columns, row, strict=True):
                 column[index] = value
 
-    def judge(self, fix_time_ms: int, reason: str | None, at_ms: int) -> None:
-        """Ingest's verdict came. A copy may be accepted after another was refused; accepted is never taken back."""
+    def judge(self, fix_time_ms: int, reason: str | None, at_ms: int) -> Settled | None:
+        """Ingest's verdict came. A copy may be accepted after another was refused; accepted is never taken back.
+
+        Returns the fix if it is now the newest of those accepted that are to be shown.
+        """
         index = self._index(fix_time_ms)
         if index is None:
-            return
-        before = self._sent(index)
-        if before.judged_ms is not None and (before.reason is None or reason is not None):
-            return
-        judged_ms, verdict = self._columns[5:7]
+            return None
+        lat, lon, _, expect, _, judged_ms, verdict = self._columns[:7]
+        before = verdict[index]
+        if before != _UNJUDGED and (self._words[before] == "" or reason is not None):
+            return None
         judged_ms[index], verdict[index] = at_ms, self._word(reason or "")
-        if reason is None and before.expect == "shown":
-            self._settle(Settled(at_ms, fix_time_ms, before.lat, before.lon))
+        if reason is None and self._words[expect[index]] == "shown":
+            return self._settle(Settled(at_ms, fix_time_ms, lat[index], lon[index]))
+        return None
 
     def find(self, fix_time_ms: int) -> Sent | None:
         """What was sent with this fix time."""
@@ -122,13 +126,14 @@ class Outbox:
                 return step
         return NOTHING
 
-    def _settle(self, step: Settled) -> None:
+    def _settle(self, step: Settled) -> Settled | None:
         if self._steps and step.fix_time_ms <= self._steps[-1].fix_time_ms:
-            return
+            return None
         self._steps.append(step)
         # The last one that was settled before is still the answer for a horizon in between.
         while len(self._steps) > 1 and self._steps[1].judged_ms < step.judged_ms - self._kept_ms:
             del self._steps[0]
+        return step
 
     def _index(self, fix_time_ms: int) -> int | None:
         index = bisect_left(self._fix_ms, fix_time_ms)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 
@@ -45,15 +45,16 @@ class Judgement:
             why = "the nearest driver is not in the answer of GET /v1/nearby"
             self.findings.note(Kind.MISSING, at_ms, rider_id, driver_id, why=why)
 
-    def sweep(self, seats: Sequence[Seat], now_ms: int, recorder: Recorder) -> None:
-        """Look at all that riders are shown now."""
-        seen = self.nearby.sweep(seats, now_ms)
-        # One by one it would hold up the riders' sockets: a thousand screens show twenty thousand cars.
-        for name, values in ((POSITION_ERROR, seen.position_error_m), (STALENESS, seen.age_ms)):
-            counted = Latencies()
-            count_tenths(counted, values.astype(np.float64))
-            recorder.spread(name, counted, now_ms)
-        self.trips.sweep(now_ms)
+    def sweep(self, seats: Sequence[Seat], now_ms: Callable[[], int], recorder: Recorder) -> Iterator[None]:
+        """Look at all that riders are shown now, a part of the screens for each turn that is asked for."""
+        for seen in self.nearby.looks(seats, now_ms):
+            # One by one it would hold up the riders' sockets: a hundred screens show two thousand cars.
+            for name, values in ((POSITION_ERROR, seen.position_error_m), (STALENESS, seen.age_ms)):
+                counted = Latencies()
+                count_tenths(counted, values.astype(np.float64))
+                recorder.spread(name, counted, now_ms())
+            yield
+        self.trips.sweep(now_ms())
 
     def crowd_ended(self, crowd: Crowd, at_ms: int) -> None:
         """These could not come back, or were told not to."""

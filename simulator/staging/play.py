@@ -243,9 +243,12 @@ class Play:
     async def _sweep(self) -> None:
         while True:
             await asyncio.sleep(SWEEP_MS / 1_000)
-            now_ms, crowd, dispatch = wall_ms(), self._crowd, self._town.dispatch
+            crowd, dispatch = self._crowd, self._town.dispatch
             gauge = self._recorder.gauge
-            self._judgement.sweep(crowd.seats if crowd is not None else [], now_ms, self._recorder)
+            for _ in self._judgement.sweep(crowd.seats if crowd is not None else [], wall_ms, self._recorder):
+                # Pings fall due and riders read meanwhile.
+                await asyncio.sleep(0)
+            now_ms = wall_ms()
             gauge("waiting_pings", self._tally.unacknowledged, now_ms)
             if crowd is not None:
                 self._recorder.told(crowd.cars_told - self._cars_told, now_ms)

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from simulator.counts.findings import KEPT, Findings, Kind
 from simulator.fleet.fixes import Fix
-from simulator.oracle.nearby import NearbyOracle
+from simulator.oracle.nearby import SEATS_A_LOOK, NearbyOracle
 from simulator.oracle.promises import Promises
 from simulator.oracle.reach import Circles, Fleet, Reach, rank_cutoff_m
 from simulator.oracle.sphere import apart_m, distance_m, unit_vectors
@@ -384,3 +384,30 @@ def test_only_the_first_cases_of_a_kind_are_kept_but_all_are_counted() -> None:
     assert findings.counts[Kind.GHOST] == KEPT + 5
     assert len(findings.some(Kind.GHOST)) == KEPT
     assert findings.first[Kind.GHOST].words() == "ghost at 0.0 s, map-1 about d-0: off_m 1.2, at (1.000000, 2.000000)"
+
+
+def test_screens_that_are_looked_at_in_turns_are_each_judged_as_of_their_own_time() -> None:
+    street = Street()
+    street.send(0, 1, 100)
+    others = [Seat(f"map-{n}", *CENTRE, 500.0, 20, {}, START_MS) for n in range(2, 2 * SEATS_A_LOOK + 2)]
+    times_ms = iter([START_MS + after_ms for after_ms in (3_999, 4_000, 4_001, 4_999, 5_000, 5_001)])
+    seats = [street.seat, *others]
+    looks = street.oracle.looks(seats, lambda: next(times_ms))
+    next(looks)
+    assert not street.findings.counts, "accepted less than 3 s ago"
+    next(looks)
+    assert street.findings.counts == {Kind.MISSING: SEATS_A_LOOK}
+    assert [look.screens for look in looks] == [1]
+    assert street.findings.counts == {Kind.MISSING: SEATS_A_LOOK + 1}
+    assert sum(look.screens for look in street.oracle.looks(seats, lambda: next(times_ms))) == len(seats)
+    assert street.findings.counts == {Kind.MISSING: len(seats)}, "each once for as long as it lasts"
+
+
+def test_when_the_simulator_stands_still_in_the_midst_of_its_looks_the_rest_is_left_out() -> None:
+    street = Street()
+    street.send(0, 1, 100)
+    others = [Seat(f"map-{n}", *CENTRE, 500.0, 20, {}, START_MS) for n in range(2, 2 * SEATS_A_LOOK + 2)]
+    times_ms = iter([START_MS + 3_000, START_MS + 6_000])
+    assert len(list(street.oracle.looks([street.seat, *others], lambda: next(times_ms)))) == 2
+    assert not street.findings.counts
+    assert street.oracle.sweeps_skipped == 1
