@@ -17,6 +17,7 @@ from aiohttp import web
 
 from infra.clock import ReplayClock, parse_clock
 from infra.identity import Verifier
+from infra.local.engines import free_port
 from simulator.__main__ import main
 from tests.simulator.fake_ingest import accept, fake_ingest, verdicts
 
@@ -50,7 +51,7 @@ async def start(*arguments: str | Path, **variables: str) -> asyncio.subprocess.
 
 
 async def end(process: asyncio.subprocess.Process) -> Ended:
-    out, err = await asyncio.wait_for(process.communicate(), 60)
+    out, err = await asyncio.wait_for(process.communicate(), 180)
     return Ended(process.returncode, out.decode(), err.decode())
 
 
@@ -58,7 +59,7 @@ async def run(*arguments: str | Path, **variables: str) -> Ended:
     return await end(await start(*arguments, **variables))
 
 
-async def until(condition: Any, within_s: float = 30.0) -> None:
+async def until(condition: Any, within_s: float = 60.0) -> None:
     async with asyncio.timeout(within_s):
         while not condition():
             await asyncio.sleep(0.01)
@@ -151,7 +152,7 @@ async def test_ctrl_c_while_ingest_is_away_does_not_wait_for_it_and_tells_what_i
         process = await start("simulate", "--drivers", "20", "--url", ingest.url, "--json")
         await until(lambda: len(ingest.posts) >= 4)
         process.send_signal(signal.SIGINT)
-        await asyncio.sleep(0.2)
+        await asyncio.sleep(2.0)  # two that come before it looks are one to it
         process.send_signal(signal.SIGINT)
         ended = await end(process)
     assert ended.code == 130
@@ -187,8 +188,7 @@ async def test_a_replay_sends_each_fix_when_the_clock_reaches_it_and_never_befor
 
 async def test_a_replay_waits_for_an_ingest_that_is_still_starting(tmp_path: Path) -> None:
     trace = write_trace(tmp_path / "trace.csv", rows=3)
-    async with fake_ingest() as ingest:
-        port = ingest.url.rsplit(":", 1)[1]
+    port = str(free_port())
     waiting = await start("replay", trace, "--max", "--json", RIDESTREAM_INGEST_PORT=port)
     await asyncio.sleep(0.5)
     clock = ReplayClock(FIRST_MS + 2_000, FIRST_MS + 2_000, 1.0, 0)
@@ -232,12 +232,13 @@ async def test_a_replay_refuses_a_clock_that_does_not_suit_with_the_setting_that
 async def test_a_restamped_trace_happens_now_at_its_own_speed(tmp_path: Path) -> None:
     trace = write_trace(tmp_path / "trace.csv", rows=10, step_ms=100)
     async with fake_ingest() as ingest:
+        began_ms = time.time_ns() // 1_000_000
         ended = await run("replay", trace, "--restamp", "--url", ingest.url, "--json")
         now_ms = time.time_ns() // 1_000_000
     assert (ended.code, ended.summary["accepted"]) == (0, 10)
     times_ms = sorted(ping["fix_time_ms"] for ping in ingest.pings)
     assert [at_ms - times_ms[0] for at_ms in times_ms] == [n * 100 for n in range(10)]
-    assert now_ms - 10_000 < times_ms[0] < times_ms[-1] <= now_ms
+    assert began_ms <= times_ms[0] < times_ms[-1] <= now_ms
 
 
 async def test_a_fleet_refuses_a_system_that_replays_and_restamping_too(tmp_path: Path) -> None:

@@ -33,7 +33,7 @@ def short_stays(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("simulator.riders.trip_rider.STAYS_S", 0.1)
 
 
-async def until(holds: Callable[[], Any], within_s: float = 10.0) -> None:
+async def until(holds: Callable[[], Any], within_s: float = 60.0) -> None:
     deadline_s = time.monotonic() + within_s
     while not holds():
         assert time.monotonic() < deadline_s
@@ -42,7 +42,8 @@ async def until(holds: Callable[[], Any], within_s: float = 10.0) -> None:
 
 @pytest.mark.parametrize("what", [RECONNECT, HALF_OPEN])
 async def test_a_rider_who_drops_out_on_the_way_goes_on_where_that_was(engine: Engine, what: str) -> None:
-    findings, began_s = Findings(), time.monotonic()
+    # The rider's clock begins when it has its trip before it, however long that took.
+    findings, began_s = Findings(), float("inf")
     async with Node(engine) as node:
         trip_id = f"t-{what}"
         driver = await begin(node, trip_id=trip_id)
@@ -54,11 +55,12 @@ async def test_a_rider_who_drops_out_on_the_way_goes_on_where_that_was(engine: E
             view,
             Random(1),
             lambda news, _: told.extend(event.state for event in news.events),
-            [Mishap(400, what, 200)],
-            lambda: round((time.monotonic() - began_s) * 1_000),
+            [Mishap(400, what, 2_000)],
+            lambda: round(max(0.0, time.monotonic() - began_s) * 1_000),
         )
         watching = asyncio.create_task(rider.run())
-        await until(lambda: rider.connected)
+        await until(lambda: rider.connected and view.snapshots)
+        began_s = time.monotonic()
         await driver.drive()
         await driver.move(ENROUTE_TO_PICKUP)
         await until(lambda: view.car is not None and rider.cut[what])
@@ -67,7 +69,7 @@ async def test_a_rider_who_drops_out_on_the_way_goes_on_where_that_was(engine: E
             await driver.drive()
         await until(lambda: view.trip is not None and view.trip.state == ENROUTE_TO_DROPOFF)
         await driver.move(COMPLETE)
-        await asyncio.wait_for(watching, 10)
+        await asyncio.wait_for(watching, 60)
     assert told == list(STATES), "each once, in order"
     assert (rider.connections, view.snapshots, view.replays) == (2, 1, 1)
     assert findings.counts.total() == 0, findings.first
@@ -82,5 +84,5 @@ async def test_somebody_elses_trip_is_no_trip_and_a_bad_token_no_way_in(
         for bearer, why in ((lambda: token("rider-2"), "unknown_trip"), (lambda: "no-token", "connection ended")):
             rider = TripRider(node.url, bearer, TripView("t-theirs", Findings()), Random(1), lambda *_: None)
             with pytest.raises(LostRider, match=why) as lost:
-                await asyncio.wait_for(rider.run(), 10)
+                await asyncio.wait_for(rider.run(), 60)
             assert "no-token" not in str(lost.value)
