@@ -25,7 +25,10 @@ export async function addBaseMap(map, url) {
     renderer, pane: "ground", interactive: false, style: (feature) => styleOf(classOf(feature), map.getZoom()),
   }).addTo(map);
   map.on("zoomend", () => ground.setStyle((feature) => styleOf(classOf(feature), map.getZoom())));
-  for (const feature of document_.features) if (classOf(feature) === "label") addName(map, feature);
+  const names = document_.features.filter((feature) => classOf(feature) === "label").map((each) => addName(map, each));
+  const fit = () => hideCovered(names);
+  map.on("zoomend resize", fit);
+  fit();
   return groundOf(shapes, ground);
 }
 
@@ -52,4 +55,19 @@ function addName(map, { geometry, properties }) {
   const icon = L.divIcon({ className: `name name-${properties.kind ?? "place"}`, html: element, iconSize: [0, 0] });
   const [lon, lat] = geometry.coordinates;
   L.marker([lat, lon], { icon, pane: "names", interactive: false, keyboard: false }).addTo(map);
+  return element;
+}
+
+/** Of names that would lie upon one another, only the first in the file can be read, so only that is shown. */
+function hideCovered(names) {
+  const shown = [];
+  const boxes = names.map((name) => name.getBoundingClientRect());
+  names.forEach((name, i) => {
+    const box = boxes[i];
+    const covered = shown.some(
+      (other) => box.left < other.right && other.left < box.right && box.top < other.bottom && other.top < box.bottom,
+    );
+    name.style.visibility = covered ? "hidden" : "";
+    if (!covered) shown.push(box);
+  });
 }

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import urllib.request
 from collections.abc import Callable, Iterator
+from itertools import combinations
 from typing import Any
 
 import pytest
@@ -196,6 +197,33 @@ def test_a_car_that_is_chosen_says_what_it_works_at(visit: Visit, town: Demo) ->
         return False
 
     visitor.until(chosen, "a card")
+
+
+def test_no_name_of_a_place_lies_upon_another(visit: Visit) -> None:
+    visitor = visit()
+
+    def shown() -> list[dict[str, float]]:
+        found: list[dict[str, float]] = visitor.page.evaluate(
+            """() => [...document.querySelectorAll(".name span")]
+                 .filter((name) => getComputedStyle(name).visibility === "visible")
+                 .map((name) => name.getBoundingClientRect().toJSON())"""
+        )
+        return found
+
+    def apart(one: dict[str, float], other: dict[str, float]) -> bool:
+        return (
+            one["right"] <= other["left"]
+            or other["right"] <= one["left"]
+            or one["bottom"] <= other["top"]
+            or other["bottom"] <= one["top"]
+        )
+
+    visitor.until(lambda: len(shown()) > 5, "names of places")
+    visitor.until(lambda: all(apart(one, other) for one, other in combinations(shown(), 2)), "names beside one another")
+    few = len(shown())
+    for _ in range(3):
+        visitor.page.click(".leaflet-control-zoom-in")
+    visitor.until(lambda: len(shown()) > few, "more names where there is more room")
 
 
 def test_a_phone_has_room_for_the_map_and_no_phone_on_it(visit: Visit) -> None:
