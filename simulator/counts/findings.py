@@ -25,6 +25,8 @@ class Kind(StrEnum):
     TRIP_EVENT_LOST = "trip_event_lost"
     TRIP_EVENT_DOUBLED = "trip_event_doubled"
     TRIP_EVENT_OUT_OF_ORDER = "trip_event_out_of_order"
+    TRIP_EVENT_FALSE = "trip_event_false"
+    PROGRESS_ERROR = "progress_error"
     PING_UNACCOUNTED = "ping_unaccounted"
     PING_LOST = "ping_lost"
     PING_DOUBLED = "ping_doubled"

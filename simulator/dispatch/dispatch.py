@@ -267,6 +267,7 @@ class Dispatch:
     def _arrive(self, arrival: Arrival) -> None:
         ride = self._busy.get(arrival.driver)
         if ride is not None:
+            ride.stood_ms[arrival.stop_index] = arrival.at_ms
             self._plan(ride, ride.arrives(arrival.stop_index, arrival.at_ms))
 
     def _plan(self, ride: Ride, steps: Iterable[Step]) -> None:

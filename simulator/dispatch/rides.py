@@ -72,6 +72,8 @@ class Ride:
     #: The driver's ways to the pickup and on to the dropoff: encoded polylines of 5 decimals, "" until known.
     approach: str = ""
     route: str = ""
+    #: When the car came to stand at each stop, by its number (epoch ms); as far as it has.
+    stood_ms: dict[int, int] = field(default_factory=dict)
     #: Whoever has it can watch the trip; so it is never printed.
     share_url: str = field(default="", repr=False)
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from simulator.counts.findings import Finding, Findings, Kind
-from simulator.scenarios.scenario import Bounds
+from simulator.scenarios.bounds import Bounds
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,6 +46,12 @@ class Figures:
     screens_judged: int | None = None
     #: How often it must have been judged at least, for the other verdicts to mean something.
     screens_least: int = 1
+    #: Of the ETAs that riders of trips were told, in seconds; judged where the scenario bounds it.
+    eta_error_p90_s: float | None = None
+    #: How many trips were judged to their end, and how many must have been. None: nobody asked for one, or it is too
+    #: soon to say.
+    trips_judged: int | None = None
+    trips_least: int = 1
     #: The worst case of each, to show where a bound is broken.
     slowest: Finding | None = None
     farthest: Finding | None = None
@@ -62,15 +68,23 @@ class Verdict(NamedTuple):
     #: The first case, or the worst.
     first: Finding | None = None
 
+    @property
+    def at_least(self) -> bool:
+        """The bound is the least that passes, not the most."""
+        return self.name in FLOORS
+
     def words(self, start_ms: int = 0) -> str:
         """One line for a person; `start_ms` is when the run began."""
         found = "nothing measured" if self.found is None else f"{self.found:g}"
-        bound = f"at least {self.bound:g}" if self.name == SCREENS_JUDGED else f"at most {self.bound:g}"
+        bound = f"{'at least' if self.at_least else 'at most'} {self.bound:g}"
         told = f"{'ok' if self.ok else 'BROKEN'} {self.name}: {found}, {bound}"
         return told if self.ok or self.first is None else f"{told}; {self.first.words(start_ms)}"
 
 
-SCREENS_JUDGED = "screens_judged"
+SCREENS_JUDGED, TRIPS_JUDGED = "screens_judged", "trips_judged"
+ETA_ERROR = "eta_error_p90_s"
+#: How often must have been looked: a run in which nothing could be judged has not passed.
+FLOORS = frozenset({SCREENS_JUDGED, TRIPS_JUDGED})
 
 
 def judge(bounds: Bounds, findings: Findings, figures: Figures) -> list[Verdict]:
@@ -94,6 +108,13 @@ def _on_figures(bounds: Bounds, figures: Figures) -> Iterator[Verdict]:
         # Riders who saw nothing move are not riders who saw it in time.
         if found is not None or watched:
             yield Verdict(name, bound, found, found is not None and found <= bound, worst)
-    if figures.screens_judged is not None:
-        least = max(1, figures.screens_least)
-        yield Verdict(SCREENS_JUDGED, least, figures.screens_judged, figures.screens_judged >= least)
+    if bounds.eta_error_p90_s is not None:
+        found = figures.eta_error_p90_s
+        yield Verdict(ETA_ERROR, bounds.eta_error_p90_s, found, found is not None and found <= bounds.eta_error_p90_s)
+    for name, judged, wanted in (
+        (SCREENS_JUDGED, figures.screens_judged, figures.screens_least),
+        (TRIPS_JUDGED, figures.trips_judged, figures.trips_least),
+    ):
+        if judged is not None:
+            least = max(1, wanted)
+            yield Verdict(name, least, judged, judged >= least)

@@ -3,9 +3,9 @@
 Judged is only what a rider was connected and reading for (`TripView.settled_since_ms`), and what time alone brings with
 `settle_ms` of grace. What a view notes by itself (a gap, a car that goes back) is not judged again here.
 
-    told     each position: the fix was sent, was accepted, is the car's, and is where the phone said
+    told     each position: the fix was sent, was accepted, is the car's, and is as the phone said; and its progress
     sweep    once a second: shown as live and old; accepted and not shown; shown after the end; position errors
-    judge    at the end: events lost, doubled, out of order; the track's fixes lost and doubled
+    judge    at the end: events lost, doubled, out of order, false; the track's fixes lost and doubled
 
 A position's error is taken against where the car is when the rider is told, so it holds the way driven meanwhile. That
 is known a little later than the position, so it is reckoned `REPORTED_MS` afterwards.
@@ -22,14 +22,15 @@ import h3
 
 from simulator.counts.findings import Findings, Kind
 from simulator.counts.latency import Latencies
-from simulator.dispatch.rides import CANCELED, COMPLETE, ENDED, ENROUTE_TO_PICKUP, NEW
+from simulator.dispatch.rides import CANCELED, COMPLETE, ENDED, ENROUTE_TO_PICKUP, NEW, Ride
 from simulator.dispatch.trip_answers import Ledger, Log, Track, TripEvent
 from simulator.oracle.attributes import altered
+from simulator.oracle.journeys import Journey
 from simulator.oracle.trip_logs import judge_log, judge_promises
 from simulator.oracle.trip_tracks import SAME_DEG, Span, judge_track
 from simulator.oracle.truth import TRACK_KEPT_S, Truth
 from simulator.phones.outboxes import Sent
-from simulator.riders.trip_view import LIVE, NO_CAR, News, TripCar, TripView
+from simulator.riders.trip_view import LIVE, NO_CAR, News, Progress, TripCar, TripView
 
 #: By then the phone has reported again, standing or not, so that truth knows both ends of the way.
 REPORTED_MS = 6_000
@@ -50,6 +51,7 @@ class _Case:
     view: TripView
     driver: int
     driver_id: str
+    journey: Journey
     history: Sequence[TripEvent] = ()
     #: The driver was acknowledged to be on the way; somebody asked to end it; that was acknowledged.
     under_way_ms: int = 0
@@ -68,19 +70,30 @@ class TripOracle:
         self._truth, self._findings, self._promises = truth, findings, promises or TripPromises()
         self._cases: dict[str, _Case] = {}
         self._positions: deque[tuple[int, int, TripCar]] = deque()
+        #: Where cars are on their ways, as it was told of a fix: (when told, driver, fix time, place).
+        self._places: deque[tuple[int, int, int, tuple[float, float]]] = deque()
         #: Metres, of cars told as live; and ms from the moment something was said until the rider was told.
         self.position_error_m, self.event_ms = Latencies(), Latencies()
+        #: Metres from where a car was on its way, so what remained of it, to where it was when the fix was taken; and
+        #: seconds from each ETA of a stop to when the car came to stand there.
+        self.way_error_m, self.eta_error_s = Latencies(), Latencies()
+        #: Trips that were begun, and whether the run is over, and all of them were waited for.
+        self.opened, self.is_over = 0, False
         #: Trips judged to the end, events that their riders know, and fixes that were looked for in their tracks.
         self.judged = self.events = self.fixes = 0
 
     # -- while it runs ----------------------------------------------------------------------------------------------
 
-    def open(self, trip_id: str, driver_id: str, view: TripView) -> None:
-        """A trip is about to be made, and somebody will watch it."""
-        self._cases[trip_id] = _Case(view, self._truth.number[driver_id], driver_id)
+    def open(self, ride: Ride, view: TripView) -> None:
+        """A trip is about to be made, its ways are known, and somebody will watch it."""
+        promises, driver = self._promises, self._truth.number[ride.driver_id]
+        journey = Journey(ride, promises.settle_ms, promises.stale_after_ms - promises.settle_ms)
+        self._cases[ride.trip_id] = _Case(view, driver, ride.driver_id, journey)
+        self.opened += 1
 
     def asked(self, trip_id: str, state: str, at_ms: int) -> None:
         """Somebody says that the trip is in `state`; there is no answer yet."""
+        self._cases[trip_id].journey.asked(state, at_ms)
         if state in ENDED:
             self._cases[trip_id].ending_ms = at_ms
 
@@ -89,6 +102,7 @@ class TripOracle:
         case = self._cases[trip.trip_id]
         judge_promises(case.history, trip.history, partial(self._note, case, at_ms))
         case.history = trip.history
+        case.journey.answered(state, at_ms)
         if state == ENROUTE_TO_PICKUP:
             case.under_way_ms = at_ms
         elif state in ENDED:
@@ -113,6 +127,10 @@ class TripOracle:
                 self.event_ms.add(at_ms - event.at_ms)
         if news.car is not None:
             self._judge_car(case, news.car, at_ms)
+            if news.progress is None:
+                self._note(case, at_ms, Kind.WIRE, what="a position without progress", fix_time_ms=news.car.fix_time_ms)
+        if news.progress is not None and view.car is not None:
+            self._judge_progress(case, news.progress, view.car, at_ms)
 
     def sweep(self, now_ms: int) -> None:
         """Look at what all riders are shown now."""
@@ -121,6 +139,11 @@ class TripOracle:
             here = self._truth.where(driver, at_ms)
             if here is not None:
                 self.position_error_m.add(h3.great_circle_distance(here, (car.lat, car.lon), unit="m"))
+        while self._places and self._places[0][0] <= now_ms - REPORTED_MS:
+            _, driver, fix_time_ms, place = self._places.popleft()
+            here = self._truth.where(driver, fix_time_ms)
+            if here is not None:
+                self.way_error_m.add(h3.great_circle_distance(here, place, unit="m"))
         for case in self._cases.values():
             since_ms = case.view.settled_since_ms
             if since_ms is not None and since_ms <= now_ms - self._promises.settle_ms:
@@ -138,6 +161,10 @@ class TripOracle:
             history = ledger.history
         if history and case.is_watched:
             judge_log(history, case.view.events, None if log is None else log.events, note)
+        if log is not None or case.is_watched:
+            events = case.view.events if log is None else log.events
+            since_ms = at_ms - (TRACK_KEPT_S * 1_000 - REPORTED_MS)
+            case.journey.end(events, self._truth, case.driver, since_ms, self.eta_error_s, note)
         self.judged += 1
         self.events += len(case.view.events)
         span = self._span(case, at_ms)
@@ -181,6 +208,13 @@ class TripOracle:
             note(Kind.POSITION_ERROR, what="shown at another place than was sent", sent=(sent.lat, sent.lon))
         elif sent.expect == "shown" and (changed := altered(sent, car)):
             note(Kind.FIX_ALTERED, what="not what its phone said", **changed)
+
+    def _judge_progress(self, case: _Case, progress: Progress, car: TripCar, at_ms: int) -> None:
+        note = partial(self._note, case, at_ms, fix_time_ms=car.fix_time_ms, leg=progress.leg)
+        sent = self._truth.was_sent(case.driver, car.fix_time_ms) if car.driver_id == case.driver_id else None
+        place = case.journey.progressed(progress, car, sent, case.view.server_time_ms, note)
+        if place is not None:
+            self._places.append((at_ms, case.driver, car.fix_time_ms, place))
 
     def _look(self, case: _Case, now_ms: int) -> None:
         view, settle_ms = case.view, self._promises.settle_ms

@@ -10,7 +10,6 @@ import msgspec
 
 from simulator.counts.findings import Finding
 from simulator.counts.tally import Tally
-from simulator.oracle.promises import SCREENS_JUDGED
 from simulator.oracle.promises import Verdict as Judged
 from simulator.results.machine import Machine
 from simulator.results.recorder import Recorder
@@ -175,7 +174,7 @@ def _verdict(judged: Judged, more: Sequence[Finding], start_ms: int) -> Verdict:
         judged.ok,
         first,
         [case for case in cases if case != first],
-        at_least=judged.name == SCREENS_JUDGED,
+        at_least=judged.at_least,
     )
 
 

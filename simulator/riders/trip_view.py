@@ -46,6 +46,18 @@ class TripCar(msgspec.Struct, frozen=True, gc=False):
     vehicle_type: str = ""
 
 
+class Progress(msgspec.Struct, frozen=True, gc=False):
+    """How far it has to go to the stop `leg`, "" while it stands at one; as of the car's fix. Metres, s, epoch ms."""
+
+    leg: str
+    off_route: bool
+    distance_m: float
+    remaining_m: float | None = None
+    eta_s: float | None = None
+    eta_ms: int | None = None
+    route_m: float | None = None
+
+
 class TripSnapshot(msgspec.Struct, tag_field="type", tag="trip_snapshot"):
     sub: str
     mode: Literal["snapshot", "replay"]
@@ -57,6 +69,7 @@ class TripSnapshot(msgspec.Struct, tag_field="type", tag="trip_snapshot"):
     events: list[TripEvent]
     car: TripCar | None = None
     replayed: int = 0
+    progress: Progress | None = None
 
 
 class TripEvents(msgspec.Struct, tag_field="type", tag="trip_events"):
@@ -72,6 +85,7 @@ class TripPosition(msgspec.Struct, tag_field="type", tag="trip_position"):
     sub: str
     server_time_ms: int
     car: TripCar
+    progress: Progress | None = None
 
 
 class TripFreshness(msgspec.Struct, tag_field="type", tag="trip_freshness"):
@@ -90,10 +104,11 @@ def decode_trip_message(text: bytes) -> TripMessage:
 
 
 class News(NamedTuple):
-    """What a message told that was not known: a newer position, and events."""
+    """What a message told that was not known: a newer position, and events; and the progress in it."""
 
     car: TripCar | None
     events: list[TripEvent]
+    progress: Progress | None = None
 
 
 class TripView:
@@ -152,7 +167,8 @@ class TripView:
         else:
             self._turn(message.freshness)
         moved = self.car if self.car is not None and self.car != car else None
-        return News(moved, self.events[known:])
+        progress = message.progress if isinstance(message, TripSnapshot | TripPosition) else None
+        return News(moved, self.events[known:], progress)
 
     def _take_snapshot(self, snapshot: TripSnapshot, known: int) -> int:
         """Returns how many events of the log it holds now were known before."""

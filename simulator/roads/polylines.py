@@ -30,6 +30,22 @@ def encode_polyline(points: Iterable[tuple[float, float]]) -> str:
     return "".join(characters)
 
 
+def decode_polyline(polyline: str) -> list[tuple[float, float]]:
+    """The inverse: (lat, lon) in degrees, to five decimals."""
+    numbers: list[int] = []
+    last, bits, shift = [0, 0], 0, 0
+    for character in polyline:
+        part = ord(character) - 63
+        bits |= (part & 31) << shift
+        shift += 5
+        if part < 32:
+            axis = len(numbers) % 2
+            last[axis] += ~(bits >> 1) if bits & 1 else bits >> 1
+            numbers.append(last[axis])
+            bits = shift = 0
+    return [(lat / _SCALE, lon / _SCALE) for lat, lon in zip(numbers[::2], numbers[1::2], strict=True)]
+
+
 def route_points(roads: RoadNetwork, origin: int, links: Sequence[int]) -> list[tuple[float, float]]:
     """(lat, lon) of the nodes along links that leave from the node `origin`; one point when there is no link."""
     return [roads.positions[origin], *(roads.positions[roads.links[number].to_node] for number in links)]

@@ -15,16 +15,12 @@ from typing import Annotated, ClassVar, Literal, NamedTuple
 import msgspec
 from msgspec import Meta
 
+from simulator.scenarios.amounts import MOST_S, Count, Metres, Seconds, Share
+from simulator.scenarios.bounds import Bounds
 from simulator.scenarios.toml_tables import Table, read_table, read_what_can_be
 
 #: What docs/wire/pings.md names.
 VehicleType = Literal["AUTO", "TAXI", "TRUCK", "TWO_WHEELER", "BICYCLE", "PEDESTRIAN"]
-#: Long enough for anything one wants to play (115 days), and no infinity.
-MOST_S = 1e7
-Seconds = Annotated[float, Meta(ge=0, le=MOST_S)]
-Metres = Annotated[float, Meta(gt=0, le=1e6)]
-Share = Annotated[float, Meta(ge=0, le=1)]
-Count = Annotated[int, Meta(ge=0, le=1_000_000)]
 Lat = Annotated[float, Meta(ge=-90, le=90)]
 Lon = Annotated[float, Meta(ge=-180, le=180)]
 
@@ -176,33 +172,6 @@ class RiderFault(Table, frozen=True, kw_only=True):
     def problems(self) -> Iterator[str]:
         if self.kind != "reconnect" and self.for_s == 0:
             yield f"for_s: {self.kind} needs how long it lasts"
-
-
-class Bounds(Table, frozen=True, kw_only=True):
-    """What may go wrong at most: findings by kind (simulator/counts/findings.py), and figures. More fails the run."""
-
-    ghost: Count = 0
-    missing: Count = 0
-    backwards: Count = 0
-    stale_shown_as_live: Count = 0
-    position_error: Count = 0
-    fix_altered: Count = 0
-    trip_event_lost: Count = 0
-    trip_event_doubled: Count = 0
-    trip_event_out_of_order: Count = 0
-    ping_unaccounted: Count = 0
-    ping_lost: Count = 0
-    ping_doubled: Count = 0
-    wire: Count = 0
-    rider_lost: Count = 0
-    trip_failed: Count = 0
-    latency: Count = 0
-    #: From the moment a ping was due to the rider who is told. Generous: scenarios about latency set their own.
-    latency_p99_ms: Annotated[float, Meta(gt=0, le=MOST_S)] = 5_000.0
-    #: Against the truth when it is shown: GPS noise and the way since the fix.
-    position_error_p99_m: Metres = 100.0
-    #: For so long after a change nobody is blamed for what a rider is shown.
-    settle_s: Seconds = 3.0
 
 
 class Scenario(Table, frozen=True, kw_only=True):

@@ -15,7 +15,7 @@ from simulator.oracle.trips import TripOracle, TripPromises
 from simulator.results.recorder import POSITION_ERROR, STALENESS, Recorder
 from simulator.riders.crowd import Crowd
 from simulator.riders.seat import Seat
-from simulator.scenarios.scenario import Bounds
+from simulator.scenarios.bounds import Bounds
 from simulator.staging.town import Town
 
 #: Until then nobody is judged: riders come, and what they see settles.
@@ -26,7 +26,7 @@ class Judgement:
     """Of one run, within these bounds."""
 
     def __init__(self, town: Town, bounds: Bounds, promises: Promises) -> None:
-        self._truth, self._bounds = town.truth, bounds
+        self._town, self._truth, self._bounds = town, town.truth, bounds
         self.findings = Findings()
         self.nearby = NearbyOracle(town.truth, self.findings, promises)
         self.trips = TripOracle(town.truth, self.findings, TripPromises(settle_ms=promises.settle_ms))
@@ -63,7 +63,7 @@ class Judgement:
 
     def verdicts(self, crowd: Crowd | None, elapsed_s: float) -> list[Verdict]:
         """As of so long after the start."""
-        watched = crowd is not None
+        watched, trips = crowd is not None, self.trips
         return judge(
             self._bounds,
             self.findings,
@@ -72,10 +72,23 @@ class Judgement:
                 position_error_p99_m=self.nearby.position_error_m.percentile(99) if watched else None,
                 screens_judged=self.nearby.screens_judged if watched else None,
                 screens_least=0 if crowd is None else least_screens(len(crowd.seats), elapsed_s),
+                eta_error_p90_s=trips.eta_error_s.percentile(90),
+                # Until the end, and when somebody stopped the run, trips are still to be judged.
+                trips_judged=trips.judged if trips.is_over and self._requested() else None,
+                trips_least=least_trips(trips.opened),
                 farthest=self.nearby.farthest,
                 slowest=None if crowd is None else crowd.slowest,
             ),
         )
+
+    def _requested(self) -> int:
+        return 0 if self._town.dispatch is None else self._town.dispatch.requested
+
+
+def least_trips(begun: int) -> int:
+    """How many trips must have been judged at least: a quarter of those that were begun, and one where any was asked
+    for. All of them are judged, those too that are canceled at the end; but for those that failed, which is told."""
+    return max(1, begun // 4)
 
 
 def least_screens(riders: int, elapsed_s: float) -> int:

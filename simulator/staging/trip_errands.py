@@ -123,7 +123,7 @@ class TripErrands:
             if ride.state != NEW:
                 return  # it failed before
             trip = self._trips[ride.trip_id] = _Trip(ride, self._view(ride.trip_id))
-            self._oracle.open(ride.trip_id, ride.driver_id, trip.view)
+            self._oracle.open(ride, trip.view)
             self._start(self._carry_out(trip))
         trip.to_say.append(ride.state)
         trip.news.set()
@@ -141,6 +141,7 @@ class TripErrands:
         for trip_id, trip in list(self._trips.items()):
             self._fail(trip, trip.to_say[0] if trip.to_say else trip.ride.state, f"not settled within {within_s:g} s")
             self._close(trip_id)
+        self._oracle.is_over = True
 
     # -- inside -----------------------------------------------------------------------------------------------------
 

@@ -7,7 +7,7 @@ broken, because one alone is not seen by anybody; the comments say so.
 from __future__ import annotations
 
 from tests.mutations.edits import Edit, Mutation
-from tests.mutations.worlds import BORDER, LATE, LIES, LOSSY_KAFKA, LOSSY_PUBSUB, RIM, SILENCE, STOPS
+from tests.mutations.worlds import BORDER, LATE, LIES, LOSSY_KAFKA, LOSSY_PUBSUB, RIDES, RIM, SILENCE, STOPS
 
 #: push's own rule that nothing older is shown than was shown: with it, no other mistake lets a marker go back.
 _NO_HIGH_WATER = Edit("push/mirror.py", "car.fix_time_ms < driver.high_water_ms or now_ms", "now_ms")
@@ -333,6 +333,75 @@ MUTATIONS = (
             ),
         ),
     ),
+    # --- how a trip goes -------------------------------------------------------------------------------------------
+    Mutation(
+        "false_promises",
+        "the rider of a trip is told five times the way that remains, and nine times the time",
+        RIDES,
+        "progress_error",
+        (
+            Edit(
+                "stream/drives.py",
+                "car, leg=leg.name, remaining_m=remaining_m, eta_s=eta_s, route_m",
+                "car, leg=leg.name, remaining_m=remaining_m * 5, eta_s=eta_s and eta_s * 9, route_m",
+            ),
+        ),
+    ),
+    Mutation(
+        "way_not_shortened",
+        "what remains of a way is the whole way, however much of it is behind the car",
+        RIDES,
+        "progress_error",
+        (Edit("stream/drives.py", "max(leg.end_m - match.at_m, 0.0)", "(leg.end_m - leg.begin_m)"),),
+    ),
+    Mutation(
+        "eta_never_changes",
+        "the first ETA of a trip is told until its end",
+        RIDES,
+        "eta_error_p90_s",
+        (
+            Edit(
+                "stream/drives.py",
+                "            eta_s = self.pace.eta_s(remaining_m, rules.default_speed_mps)\n",
+                "            eta_s = self._first_eta_s = getattr(\n"
+                '                self, "_first_eta_s", self.pace.eta_s(remaining_m, rules.default_speed_mps)\n'
+                "            )\n",
+            ),
+        ),
+    ),
+    Mutation(
+        "eta_from_now",
+        "the time of arrival counts from the first of the year, not from the fix",
+        RIDES,
+        "wire",
+        (
+            Edit(
+                "push/trip_messages.py",
+                "car.fix_time_ms + round(car.eta_s * 1_000)",
+                "round(car.eta_s * 1_000)",
+            ),
+        ),
+    ),
+    Mutation(
+        "arrived_too_soon",
+        "a car has arrived within twice the radius",
+        RIDES,
+        "trip_event_false",
+        (
+            Edit(
+                "stream/arrivals.py",
+                "if distance_m <= arrival_radius_m else 0",
+                "if distance_m <= 2 * arrival_radius_m else 0",
+            ),
+        ),
+    ),
+    Mutation(
+        "arrived_in_passing",
+        "only a car whose every fix since it set off was within the radius has arrived",
+        RIDES,
+        "trip_event_lost",
+        (Edit("stream/arrivals.py", "if self.inside >= AGREEING_FIXES:", "if self.inside >= 600:"),),
+    ),
     # --- what is believed ------------------------------------------------------------------------------------------
     Mutation(
         "leaps_believed",
@@ -374,16 +443,10 @@ MUTATIONS = (
 #: that could name it. They are played when they are named.
 BLIND_SPOTS = (
     Mutation(
-        "false_promises",
-        "the rider of a trip is told five times the way that remains, and nine times the time",
-        STOPS,
+        "distance_doubled",
+        "the rider of a trip is told twice the distance that the car has driven",
+        RIDES,
         "wire",
-        (
-            Edit(
-                "stream/drives.py",
-                "car, leg=leg.name, remaining_m=remaining_m, eta_s=eta_s, route_m",
-                "car, leg=leg.name, remaining_m=remaining_m * 5, eta_s=eta_s and eta_s * 9, route_m",
-            ),
-        ),
+        (Edit("push/trip_messages.py", "round(car.distance_m, 1)", "round(2 * car.distance_m, 1)"),),
     ),
 )

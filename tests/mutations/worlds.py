@@ -36,6 +36,8 @@ LOSSY_KAFKA = World(
         ),
     ),
 )
+#: Rides in a calm town, watched with a short grace.
+RIDES = World("rides", "rides")
 #: Riders with small circles and few cars, who walk.
 RIM = World("rim", "rim")
 #: Riders on one side of the border of two regions only.

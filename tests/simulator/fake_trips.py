@@ -19,6 +19,8 @@ from aiohttp import WSCloseCode, web
 #: What befalls a command: an answer in place of it; "drop": no answer, and nothing is done; "mute": done, not answered.
 Trouble = Callable[[str, int], "web.Response | Literal['drop', 'mute'] | None"]
 EPOCH = "1700000000000000"
+#: As of a car that stands at a stop.
+STANDS = {"leg": "", "off_route": False, "distance_m": 0.0}
 
 
 def now_ms() -> int:
@@ -152,7 +154,7 @@ class FakeTrips:
         self.positions[trip_id] = car
         if first:
             await self.send(trip_id, {"type": "trip_freshness", "freshness": "live"})
-        await self.send(trip_id, {"type": "trip_position", "car": car, "progress": {}})
+        await self.send(trip_id, {"type": "trip_position", "car": car, "progress": STANDS})
 
     async def send(self, trip_id: str, message: dict[str, Any]) -> None:
         for socket in self._watching[trip_id]:
@@ -185,7 +187,7 @@ class FakeTrips:
         log, car = self.logs[trip_id], self.positions.get(trip_id)
         message = {"type": "trip_snapshot", "sub": asked["sub"], "epoch": EPOCH, "offset": log[-1]["offset"]}
         message |= {"server_time_ms": now_ms(), "trip": self._shown(trip_id), "mode": "snapshot", "events": log}
-        message |= {"freshness": "none"} if car is None else {"freshness": "live", "car": car, "progress": {}}
+        message |= {"freshness": "none"} if car is None else {"freshness": "live", "car": car, "progress": STANDS}
         if "recover" in asked and asked["recover"]["epoch"] == EPOCH:
             missed = [event for event in log if event["offset"] > asked["recover"]["offset"]]
             message |= {"mode": "replay", "events": missed, "replayed": len(missed)}

@@ -12,7 +12,8 @@ from simulator.fleet.fixes import Fix
 from simulator.oracle.pings import PingOracle
 from simulator.oracle.promises import Figures, judge
 from simulator.phones.phones import Sending
-from simulator.scenarios.scenario import Bounds
+from simulator.scenarios.bounds import Bounds
+from simulator.staging.judgement import least_trips
 
 
 def sending(expect: str = "shown", driver: int = 0, fix_time_ms: int = 1_000) -> Sending:
@@ -90,6 +91,23 @@ def test_every_kind_has_a_verdict_and_a_bound() -> None:
     verdicts = judge(Bounds(), Findings(), Figures())
     assert [each.name for each in verdicts] == [kind.value for kind in Kind]
     assert all(each.ok and each.bound == 0 for each in verdicts)
+
+
+def test_a_run_in_which_somebody_asked_for_a_trip_and_none_was_judged_does_not_pass() -> None:
+    none = Figures(trips_judged=0, trips_least=least_trips(0))
+    assert [each.name for each in judge(Bounds(), Findings(), none) if not each.ok] == ["trips_judged"]
+    few = judge(Bounds(), Findings(), Figures(trips_judged=24, trips_least=least_trips(100)))[-1]
+    assert few.words() == "BROKEN trips_judged: 24, at least 25"
+    assert judge(Bounds(), Findings(), Figures(trips_judged=25, trips_least=least_trips(100)))[-1].ok
+
+
+def test_etas_are_judged_only_where_a_scenario_says_how_good_they_are_to_be() -> None:
+    wrong = Figures(eta_error_p90_s=500.0)
+    assert all(each.ok for each in judge(Bounds(), Findings(), wrong))
+    for figures in (wrong, Figures()):
+        broken = [each.name for each in judge(Bounds(eta_error_p90_s=60), Findings(), figures) if not each.ok]
+        assert broken == ["eta_error_p90_s"], "also where none was told"
+    assert judge(Bounds(eta_error_p90_s=60), Findings(), Figures(eta_error_p90_s=60.0))[-1].ok
 
 
 def test_a_bound_that_is_broken_names_the_first_case() -> None:

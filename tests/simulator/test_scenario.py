@@ -14,8 +14,9 @@ from simulator.demand.recorded import read_requests
 from simulator.demand.requests import Requests
 from simulator.phones.faults import KINDS, problems_of
 from simulator.riders.faults import plan
+from simulator.scenarios.bounds import Bounds
 from simulator.scenarios.city import load_city
-from simulator.scenarios.scenario import Bounds, Draft, Scenario, ScenarioError, parse_scenario
+from simulator.scenarios.scenario import Draft, Scenario, ScenarioError, parse_scenario
 from simulator.scenarios.shipped import load_scenario, scenario_names
 
 PAGE = (Path(__file__).parents[2] / "docs" / "scenarios.md").read_text()

@@ -22,9 +22,9 @@ from simulator.phones.phones import Sending
 from simulator.riders.faults import HALF_OPEN, RECONNECT, SLOW, Mishap
 from simulator.riders.trip_view import TripView
 from simulator.staging.trip_errands import TripErrands
-from tests.simulator.fake_trips import FakeTrips, fake_trips, now_ms, problem
+from tests.simulator.fake_trips import STANDS, FakeTrips, fake_trips, now_ms, problem
 
-HERE, THERE = Place(40.75, -73.99), Place(40.76, -73.98)
+HERE, THERE = Place(40.755, -73.99), Place(40.76, -73.98)
 
 
 class Office:
@@ -275,7 +275,7 @@ async def twice(fake: FakeTrips) -> None:
 
 async def another_car(fake: FakeTrips) -> None:
     car = fake.positions["t-0"] | {"driver_id": "d-1"}
-    await fake.send("t-0", {"type": "trip_position", "car": car, "progress": {}})
+    await fake.send("t-0", {"type": "trip_position", "car": car, "progress": STANDS})
 
 
 @pytest.mark.parametrize(

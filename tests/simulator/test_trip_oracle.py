@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from simulator.counts.findings import Findings, Kind
-from simulator.dispatch.rides import COMPLETE, ENROUTE_TO_PICKUP, NEW, STATES
+from simulator.dispatch.rides import COMPLETE, ENROUTE_TO_PICKUP, NEW, STATES, Place, Ride
 from simulator.dispatch.trip_answers import Ledger, Log, Track, TripEvent
 from simulator.fleet.fixes import Fix
 from simulator.oracle.trip_logs import judge_log, judge_promises
@@ -25,6 +25,7 @@ from simulator.phones.phones import Sending
 from simulator.riders.trip_view import (
     SUB,
     News,
+    Progress,
     ShownTrip,
     TripCar,
     TripEvents,
@@ -37,6 +38,7 @@ from simulator.riders.trip_view import (
 AT_MS = 1_767_225_600_000
 #: About a metre.
 METRE_DEG = 9e-6
+HERE, THERE = Place(40.76, -73.99), Place(40.77, -73.98)
 
 
 def event(event_id: str, offset: int = 0, state: str = NEW, **more: Any) -> TripEvent:
@@ -202,7 +204,7 @@ class Trip:
         self.truth, self.findings = Truth(["d-0", "d-1"]), Findings()
         self.oracle = TripOracle(self.truth, self.findings, TripPromises(stale_after_ms=15_000, settle_ms=3_000))
         self.view = TripView("t-1", self.findings)
-        self.oracle.open("t-1", "d-1", self.view)
+        self.oracle.open(Ride(1, "t-1", "r-1", 1, "d-1", 0, 1, HERE, THERE, AT_MS, 20_000), self.view)
         self.shown = ShownTrip("t-1", 1, NEW, "d-1", 1)
         self.history = [replace(event("v1"), offset=0)]
         self.tell(
@@ -242,7 +244,7 @@ class Trip:
         if self.view.freshness != "live":
             self.tell(TripFreshness(SUB, at_ms, "live"))
         car = TripCar("d-1", lat, -73.99, fix_time_ms or at_ms, 0, "live", 90.5, 4.2, 6.0, "TAXI")
-        self.tell(TripPosition(SUB, at_ms, replace(car, **changed)))
+        self.tell(TripPosition(SUB, at_ms, replace(car, **changed), Progress("", False, 0.0)))
 
     @property
     def kinds(self) -> dict[Kind, int]:
