@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import msgspec
 
@@ -92,12 +92,31 @@ class Log(msgspec.Struct, frozen=True):
     events: list[TripEvent]
 
 
-class _Car(msgspec.Struct):
+class NearbyCar(msgspec.Struct, frozen=True, gc=False):
+    """A car as `GET /v1/nearby` tells it. Degrees, metres, metres per second, epoch milliseconds."""
+
     driver_id: str
+    lat: float
+    lon: float
+    fix_time_ms: int
+    age_ms: int
+    freshness: Literal["live", "stale"]
+    cell: str
+    heading_deg: float | None = None
+    speed_mps: float | None = None
+    accuracy_m: float | None = None
+    vehicle_type: str = ""
 
 
-class _Nearby(msgspec.Struct):
-    cars: list[_Car]
+class Nearby(msgspec.Struct, frozen=True):
+    """The cars around a place, in the order told."""
+
+    server_time_ms: int
+    cars: list[NearbyCar]
+
+    @property
+    def driver_ids(self) -> frozenset[str]:
+        return frozenset(car.driver_id for car in self.cars)
 
 
 class _Share(msgspec.Struct):
@@ -124,7 +143,7 @@ class _Feature(msgspec.Struct):
 
 _ledgers = msgspec.json.Decoder(Ledger)
 _logs = msgspec.json.Decoder(Log)
-_nearby = msgspec.json.Decoder(_Nearby)
+_nearby = msgspec.json.Decoder(Nearby)
 _shares = msgspec.json.Decoder(_Share)
 _features = msgspec.json.Decoder(_Feature)
 
@@ -159,10 +178,10 @@ def read_log(body: bytes) -> Log:
         return _logs.decode(body)
 
 
-def read_nearby(body: bytes) -> frozenset[str]:
-    """`GET /v1/nearby`: the driver ids. Raises Unreadable."""
+def read_nearby(body: bytes) -> Nearby:
+    """`GET /v1/nearby`. Raises Unreadable."""
     with _reading("answer about cars nearby"):
-        return frozenset(car.driver_id for car in _nearby.decode(body).cars)
+        return _nearby.decode(body)
 
 
 def read_share(body: bytes) -> str:

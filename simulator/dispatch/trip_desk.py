@@ -25,6 +25,7 @@ from simulator.dispatch.trip_answers import (
     Done,
     Ledger,
     Log,
+    Nearby,
     Outcome,
     Refused,
     Track,
@@ -129,8 +130,8 @@ class TripDesk:
         status, content = await self._get(f"{self._reads_url}/v1/trips/{trip_id}/track", self._reader, {})
         return read_track(content) if status == 200 else None
 
-    async def nearby(self, place: Place, radius_m: float, within_s: float) -> frozenset[str] | None:
-        """The drivers that riders at a place are shown; None when that is not known within `within_s`."""
+    async def nearby(self, place: Place, radius_m: float, within_s: float) -> Nearby | None:
+        """The cars that riders at a place are shown; None when that is not known within `within_s`."""
         asked: dict[str, float] = {"lat": place.lat, "lon": place.lon, "radius_m": radius_m, "limit": MOST_CARS}
         try:
             async with asyncio.timeout(within_s):

@@ -3,21 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 
 import numpy as np
+from msgspec.structs import astuple
 
 from simulator.counts.findings import Findings, Kind
 from simulator.counts.latency import Latencies
+from simulator.dispatch.trip_answers import Nearby
 from simulator.oracle.nearby import NearbyOracle, count_tenths
+from simulator.oracle.nearby_answers import Asked, judge_answer
 from simulator.oracle.pings import PingOracle
 from simulator.oracle.promises import Figures, Promises, Verdict, judge
 from simulator.oracle.trips import TripOracle, TripPromises
 from simulator.results.recorder import POSITION_ERROR, STALENESS, Recorder
 from simulator.riders.crowd import Crowd
 from simulator.riders.seat import Seat
+from simulator.riders.view import SeenCar
 from simulator.scenarios.bounds import Bounds
 from simulator.staging.town import Town
 
+#: Who asks for the cars nearby.
+DISPATCH = "dispatch"
 #: Until then nobody is judged: riders come, and what they see settles.
 SETTLES_S = 12.0
 
@@ -44,6 +51,13 @@ class Judgement:
         else:
             why = "the nearest driver is not in the answer of GET /v1/nearby"
             self.findings.note(Kind.MISSING, at_ms, rider_id, driver_id, why=why)
+
+    def answered(self, asked: Asked, answer: Nearby, at_ms: int) -> None:
+        """Dispatch was told of the cars nearby."""
+        judge_answer(asked, answer, partial(self._note, at_ms))
+        seat = Seat(DISPATCH, *asked.place, asked.radius_m, asked.limit)
+        for car in answer.cars:
+            self.nearby.told(seat, SeenCar(*astuple(car)), answer.server_time_ms, at_ms)
 
     def sweep(self, seats: Sequence[Seat], now_ms: Callable[[], int], recorder: Recorder) -> Iterator[None]:
         """Look at all that riders are shown now, a part of the screens for each turn that is asked for."""
@@ -80,6 +94,9 @@ class Judgement:
                 slowest=None if crowd is None else crowd.slowest,
             ),
         )
+
+    def _note(self, at_ms: int, kind: Kind, driver_id: str, **evidence: object) -> None:
+        self.findings.note(kind, at_ms, DISPATCH, driver_id, **evidence)
 
     def _requested(self) -> int:
         return 0 if self._town.dispatch is None else self._town.dispatch.requested

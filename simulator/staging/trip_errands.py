@@ -17,8 +17,9 @@ from typing import Self, TypeVar
 
 from infra.clock import WallClock
 from simulator.dispatch.rides import ENDED, ENROUTE_TO_PICKUP, NEW, Place, Ride
-from simulator.dispatch.trip_answers import Refused, Unreadable
-from simulator.dispatch.trip_desk import TripDesk
+from simulator.dispatch.trip_answers import Nearby, Refused, Unreadable
+from simulator.dispatch.trip_desk import MOST_CARS, TripDesk
+from simulator.oracle.nearby_answers import Asked
 from simulator.oracle.trips import TripOracle
 from simulator.riders.faults import Mishap
 from simulator.riders.trip_rider import LostRider, TripRider
@@ -70,11 +71,13 @@ class TripErrands:
         mishaps: Callable[[int], Sequence[Mishap]] = lambda _: (),
         shared: int = 0,
         track_after_s: float = TRACK_AFTER_S,
+        on_nearby: Callable[[Asked, Nearby, int], None] = lambda *_: None,
     ) -> None:
-        """`view(trip_id)` makes a rider's screen. At most `shared` trips under way have a share link at a time."""
+        """`view(trip_id)` makes a rider's screen. At most `shared` trips under way have a share link at a time.
+        `on_nearby(asked, answer, at_ms)` hears of all that dispatch is told of the cars nearby."""
         self._desk, self._oracle, self._view, self._stream_url, self._rider = desk, oracle, view, stream_url, rider
         self._random, self._start_ms, self._on_told, self._mishaps = random, start_ms, on_told, mishaps
-        self._shared, self._track_after_s = shared, track_after_s
+        self._shared, self._track_after_s, self._on_nearby = shared, track_after_s, on_nearby
         self._trips: dict[str, _Trip] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._shown: dict[int, frozenset[str] | None] = {}
@@ -151,10 +154,12 @@ class TripErrands:
         task.add_done_callback(self._tasks.discard)
 
     async def _look(self, request: int, place: Place, radius_m: float) -> None:
-        shown = await self._desk.nearby(place, radius_m, NEARBY_WITHIN_S)
-        self.unanswered += shown is None
+        answer = await self._desk.nearby(place, radius_m, NEARBY_WITHIN_S)
+        self.unanswered += answer is None
+        if answer is not None:
+            self._on_nearby(Asked(place, radius_m, MOST_CARS), answer, wall_ms())
         if request in self._shown:
-            self._shown[request] = shown
+            self._shown[request] = None if answer is None else answer.driver_ids
 
     async def _carry_out(self, trip: _Trip) -> None:
         trip_id, watching = trip.ride.trip_id, None

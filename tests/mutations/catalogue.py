@@ -333,6 +333,32 @@ MUTATIONS = (
             ),
         ),
     ),
+    Mutation(
+        "nearby_farthest_first",
+        "GET /v1/nearby tells the cars in the order of their distance, the farthest first",
+        RIDES,
+        "wire",
+        (
+            Edit(
+                "push/glance.py",
+                "for _, _, marker in sorted(near)[: query.limit]]",
+                "for _, _, marker in sorted(near)[: query.limit][::-1]]",
+            ),
+        ),
+    ),
+    Mutation(
+        "trips_refused",
+        "only drivers may order trips, so that dispatch makes none",
+        RIDES,
+        "trips_judged",
+        (
+            Edit(
+                "ingest/trips_api.py",
+                "            actor = self._actor(headers, DISPATCH)\n",
+                "            actor = self._actor(headers, DRIVER)\n",
+            ),
+        ),
+    ),
     # --- how a trip goes -------------------------------------------------------------------------------------------
     Mutation(
         "false_promises",

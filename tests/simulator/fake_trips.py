@@ -116,7 +116,9 @@ class FakeTrips:
     # -- push -------------------------------------------------------------------------------------------------------
 
     async def nearby(self, _request: web.Request) -> web.Response:
-        return web.json_response({"server_time_ms": now_ms(), "cars": [{"driver_id": car} for car in self.cars]})
+        at_ms = now_ms()
+        known = {"lat": 40.75, "lon": -73.99, "fix_time_ms": at_ms, "age_ms": 0, "freshness": "live", "cell": "8"}
+        return web.json_response({"server_time_ms": at_ms, "cars": [{"driver_id": car} | known for car in self.cars]})
 
     async def track(self, request: web.Request) -> web.Response:
         trip = self.trips[request.match_info["trip_id"]]

@@ -110,7 +110,9 @@ async def test_a_system_that_does_not_come_back_is_given_up(fake: FakeTrips) -> 
 
 async def test_cars_nearby_are_those_that_riders_are_shown(desk: TripDesk, fake: FakeTrips) -> None:
     fake.cars = ["d-1", "d-2"]
-    assert await desk.nearby(Place(40.75, -73.99), 1_000.0, 2.0) == frozenset({"d-1", "d-2"})
+    nearby = await desk.nearby(Place(40.75, -73.99), 1_000.0, 2.0)
+    assert nearby is not None
+    assert nearby.driver_ids == frozenset({"d-1", "d-2"})
 
 
 async def test_a_system_that_is_away_shows_nobody_and_raises_nothing(desk: TripDesk) -> None:
