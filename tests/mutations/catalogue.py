@@ -396,8 +396,8 @@ MUTATIONS = (
         ),
     ),
     Mutation(
-        "eta_from_now",
-        "the time of arrival counts from the first of the year, not from the fix",
+        "eta_without_its_fix",
+        "the time of arrival is the seconds until then, and not the fix's time and these",
         RIDES,
         "wire",
         (
@@ -422,8 +422,8 @@ MUTATIONS = (
         ),
     ),
     Mutation(
-        "arrived_in_passing",
-        "only a car whose every fix since it set off was within the radius has arrived",
+        "arrived_too_late",
+        "a car has arrived when 600 of its fixes in a row are within the radius",
         RIDES,
         "trip_event_lost",
         (Edit("stream/arrivals.py", "if self.inside >= AGREEING_FIXES:", "if self.inside >= 600:"),),

@@ -56,7 +56,7 @@ mutation breaks both:
 
 ## What the oracle does not look at
 
-Broken as above, and passed all the same. Played when they are named (`python -m tests.mutations false_headings`).
+Broken as above, and passed all the same. Played when they are named (`python -m tests.mutations distance_doubled`).
 
 {blind}
 
