@@ -20,6 +20,9 @@ ARGUMENTS = [
     "--disable-sync",
 ]
 
+#: It starts in a second where nothing else is done.
+STARTS_WITHIN_MS = 120_000.0
+
 
 def find_chromium() -> str:
     """RIDESTREAM_CHROMIUM, or `chromium` on PATH. Skips the test without one; fails it if
@@ -36,6 +39,6 @@ def chromium() -> Iterator[Browser]:
     """A browser with a fresh profile."""
     path = find_chromium()
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=path, args=ARGUMENTS)
+        browser = playwright.chromium.launch(executable_path=path, args=ARGUMENTS, timeout=STARTS_WITHIN_MS)
         yield browser
         browser.close()

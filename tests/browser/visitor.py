@@ -19,6 +19,7 @@ class Visitor:
 
     def __init__(self, page: Page) -> None:
         self.page = page
+        page.set_default_timeout(1_000 * WITHIN_S)
         self.complaints: list[str] = []
         self.hosts: set[str] = set()
         self.urls: list[str] = []
