@@ -10,6 +10,8 @@ from bisect import bisect_left, bisect_right
 from math import isnan, nan
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+import msgspec
+
 if TYPE_CHECKING:
     from simulator.phones.phones import Sending
 
@@ -38,7 +40,7 @@ class Sent(NamedTuple):
     vehicle_type: str = ""
 
 
-class Settled(NamedTuple):
+class Settled(msgspec.Struct, frozen=True, gc=False):
     """From `judged_ms` on, this is the newest accepted fix that is to be shown."""
 
     judged_ms: int

@@ -31,4 +31,6 @@ class Departures:
         left_s = self._left_s.get(key)
         if left_s is None:
             left_s = self._before_s.get(key)
-        return None if left_s is None else (now_s - left_s) * 1_000
+            if left_s is None:
+                return None
+        return (now_s - left_s) * 1_000

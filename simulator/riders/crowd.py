@@ -23,6 +23,9 @@ wall_ms = WallClock().now_ms
 ARRIVALS_PER_S = 500.0
 #: Until the server says which limit applies, its own most (docs/wire/websocket.md, `max_cars`).
 MOST_CARS = 500
+#: Moves are timed together: one at a time they were a seventh of all that a rider costs. Runs begin at a multiple of
+#: this, so that what is counted together also belongs into one second of a report.
+COUNTED_EVERY_MS = 100
 #: Who has been trying for so long when the run ends could not come back; who just began might have.
 LOST_AFTER_S = 10.0
 
@@ -32,7 +35,8 @@ class Crowd:
 
     `mishaps` are those of each rider (`rider_faults.plan`). Whoever wants to hear more:
     - `on_told(seat, car, server_time_ms, at_ms)`: each car of each snapshot, enter and move, once the seat shows it;
-    - `on_latency(ms, at_ms)`: a move reached a rider so long after its fix was due to set out;
+    - `on_latency(counted, at_ms)`: moves reached riders so long after their fixes were due to set out: those of one
+      tenth of a second of the wall clock, from `at_ms` on, counted in ms;
     - `on_broken(seat, broken, at_ms)`: a promise of the wire was broken;
     - `on_lost(seat, why, at_ms)`: a rider could not come back, or was told not to.
     `at_ms` is epoch time of receipt, in milliseconds.
@@ -49,16 +53,18 @@ class Crowd:
         habits: Habits = Habits(),  # noqa: B008 - frozen
         mishaps: Sequence[Sequence[Mishap]] = (),
         on_told: Callable[[Seat, SeenCar, int, int], None] | None = None,
-        on_latency: Callable[[float, int], None] | None = None,
+        on_latency: Callable[[Latencies, int], None] | None = None,
         on_broken: Callable[[Seat, Broken, int], None] | None = None,
         on_lost: Callable[[Seat, str, int], None] | None = None,
     ) -> None:
         self._departures = departures
-        self._on_told, self._on_latency, self._on_broken, self._on_lost = on_told, on_latency, on_broken, on_lost
-        self.latency_ms = Latencies()
-        #: The move that took longest.
-        self.slowest: Finding | None = None
+        self.on_told, self._on_latency, self._on_broken, self._on_lost = on_told, on_latency, on_broken, on_lost
+        self._latency_ms = Latencies()
+        self._slowest: Finding | None = None
         self._slowest_ms = 0.0
+        #: Moves that are not counted yet: who saw them, what, when by the monotonic clock, and when by the wall's.
+        self._moves: list[tuple[Seat, list[SeenCar], float, int]] = []
+        self._count_at_ms = 0
         self.faults = Faults()
         self.updates = self.snapshots = self.cars_told = 0
         #: Connections that ended, by close code or mishap.
@@ -110,6 +116,7 @@ class Crowd:
             if isinstance(end, Exception):
                 self.lost.append(f"a rider failed: {end!r}")
         self._tasks = []
+        self._count()
 
     def summary(self) -> dict[str, object]:
         return {
@@ -123,6 +130,18 @@ class Crowd:
             "faults_described": self.faults.described or [],
             "latency_ms": self.latency_ms.summary(),
         }
+
+    @property
+    def latency_ms(self) -> Latencies:
+        """From the moment that a fix was due to the rider who saw the move."""
+        self._count()
+        return self._latency_ms
+
+    @property
+    def slowest(self) -> Finding | None:
+        """The move that took longest."""
+        self._count()
+        return self._slowest
 
     @property
     def seats(self) -> list[Seat]:
@@ -158,9 +177,11 @@ class Crowd:
             if message.enter:
                 self._tell(seat, message.enter, message.server_time_ms, at_ms)
             self._tell(seat, message.move, message.server_time_ms, at_ms)
-            if timed:
-                for car in moved:
-                    self._time(seat, car, received_s, at_ms)
+            if timed and moved:
+                if at_ms >= self._count_at_ms:
+                    self._count()
+                    self._count_at_ms = (at_ms // COUNTED_EVERY_MS + 1) * COUNTED_EVERY_MS
+                self._moves.append((seat, moved, received_s, at_ms))
         except Exception as error:
             # The loop would close the connection and go on: a run that cannot be judged must not pass.
             self.lost.append(f"what a rider saw could not be judged: {error!r}")
@@ -181,21 +202,33 @@ class Crowd:
 
     def _tell(self, seat: Seat, cars: list[SeenCar], server_time_ms: int, at_ms: int) -> None:
         self.cars_told += len(cars)
-        on_told = self._on_told
+        on_told = self.on_told
         if on_told is not None:
             for car in cars:
                 on_told(seat, car, server_time_ms, at_ms)
 
-    def _time(self, seat: Seat, car: SeenCar, received_s: float, at_ms: int) -> None:
-        took_ms = self._departures.took_ms(car.driver_id, car.fix_time_ms, received_s)
-        if took_ms is not None:
-            self.latency_ms.add(took_ms)
-            if took_ms > self._slowest_ms:
-                self._slowest_ms = took_ms
-                evidence = {"why": "took longest from due to shown", "took_ms": took_ms, "fix_time_ms": car.fix_time_ms}
-                self.slowest = Finding(Kind.LATENCY, at_ms, seat.rider, car.driver_id, evidence)
+    def _count(self) -> None:
+        """Time the moves that were seen since the last time."""
+        moves, self._moves = self._moves, []
+        took_all_ms, took_of = [], self._departures.took_ms
+        for seat, moved, received_s, at_ms in moves:
+            for car in moved:
+                took_ms = took_of(car.driver_id, car.fix_time_ms, received_s)
+                if took_ms is not None:
+                    took_all_ms.append(took_ms)
+                    if took_ms > self._slowest_ms:
+                        self._slowest_ms, self._slowest = took_ms, _slow(seat, car, took_ms, at_ms)
+        if took_all_ms:
+            counted = Latencies()
+            counted.add_all(took_all_ms)
+            self._latency_ms.merge(counted)
             if self._on_latency is not None:
-                self._on_latency(took_ms, at_ms)
+                self._on_latency(counted, moves[0][-1])
+
+
+def _slow(seat: Seat, car: SeenCar, took_ms: float, at_ms: int) -> Finding:
+    evidence = {"why": "took longest from due to shown", "took_ms": took_ms, "fix_time_ms": car.fix_time_ms}
+    return Finding(Kind.LATENCY, at_ms, seat.rider, car.driver_id, evidence)
 
 
 def _of(bearer: Callable[[int], str], number: int) -> Callable[[], str]:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from random import Random
 
+from simulator.counts.latency import Latencies
 from simulator.counts.tally import Tally
 from simulator.dispatch.trip_desk import TripDesk
 from simulator.posting.departures import Departures
@@ -15,7 +16,7 @@ from simulator.riders.faults import plan
 from simulator.riders.map_rider import Habits
 from simulator.riders.seat import Seat
 from simulator.riders.trip_view import TripView
-from simulator.riders.view import Broken, SeenCar
+from simulator.riders.view import Broken
 from simulator.scenarios.scenario import Scenario
 from simulator.staging.judgement import Judgement
 from simulator.staging.trip_errands import TripErrands
@@ -68,8 +69,7 @@ def new_crowd(
     _: Manner,
     places: Sequence[tuple[float, float]],
     departures: Departures,
-    on_told: Callable[[Seat, SeenCar, int, int], None],
-    on_latency: Callable[[float, int], None],
+    on_latency: Callable[[Latencies, int], None],
     on_broken: Callable[[Seat, Broken, int], None],
 ) -> Crowd:
     """The riders who watch the map, at some of `places` (lat, lon)."""
@@ -83,7 +83,6 @@ def new_crowd(
         departures,
         Habits(riders.radius_m, riders.limit, riders.walk_after_s),
         plan(scenario.rider_faults, riders.map, seed),
-        on_told=on_told,
         on_latency=on_latency,
         on_broken=on_broken,
     )

@@ -68,11 +68,22 @@ async def test_a_crowd_times_the_moves_it_sees_and_comes_back_when_cut_off() -> 
 
     async with fake_push() as push:
         push.handler = move_and_leave
-        crowd = Crowd(push.url, lambda number: f"rider-{number}", 2, [(40.0, -73.0)], Random(1), departures)
+        heard: list[tuple[int, int]] = []
+        crowd = Crowd(
+            push.url,
+            lambda number: f"rider-{number}",
+            2,
+            [(40.0, -73.0)],
+            Random(1),
+            departures,
+            on_latency=lambda counted, at_ms: heard.append((counted.count, at_ms)),
+        )
         crowd.start()
         await eventually(lambda: crowd.reconnects >= 4)
         await crowd.stop()
     summary = crowd.summary()
+    assert sum(moves for moves, _ in heard) == crowd.latency_ms.count
+    assert [at_ms for _, at_ms in heard] == sorted(at_ms for _, at_ms in heard)
     assert crowd.latency_ms.count >= 4, "a's moves are ours; b's are somebody else's"
     assert set(push.tokens) == {"rider-0", "rider-1"}
     assert summary["lost"] == []
@@ -172,23 +183,13 @@ async def test_a_rider_who_reads_nothing_for_a_while_then_reads_all_and_is_judge
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(map_rider, "RECOVERS_S", 1.0)
-    timed: list[float] = []
     departures = Departures()
     departures.note(
         [Fix(driver_id="a", fix_time_ms=NOW_MS + number, lat=0.0, lon=0.0) for number in range(10)], time.monotonic()
     )
     async with fake_push() as push:
         mishaps = [[Mishap(50, SLOW, 1_000, 0.0)]]
-        crowd = Crowd(
-            push.url,
-            str,
-            1,
-            PLACES,
-            Random(1),
-            departures,
-            mishaps=mishaps,
-            on_latency=lambda ms, at_ms: timed.append(ms),
-        )
+        crowd = Crowd(push.url, str, 1, PLACES, Random(1), departures, mishaps=mishaps)
         crowd.start(begin=False)
         await eventually(lambda: crowd.connected)
         crowd.begin()
@@ -197,9 +198,9 @@ async def test_a_rider_who_reads_nothing_for_a_while_then_reads_all_and_is_judge
         await push.move(push.sockets[0], "near", "a", NOW_MS + 1)
         await eventually(lambda: seat.settled_since_ms is not None)
         assert seat.cars["a"].fix_time_ms == NOW_MS + 1
-        assert timed == []
+        assert crowd.latency_ms.count == 0
         await push.move(push.sockets[0], "near", "a", NOW_MS + 2)
-        await eventually(lambda: timed)
+        await eventually(lambda: crowd.latency_ms.count)
         await crowd.stop()
     assert crowd.reconnects == 0
     assert crowd.clean

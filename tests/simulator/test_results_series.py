@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -40,6 +41,20 @@ def test_two_histograms_taken_together_are_one_of_all(some: list[float], others:
     together = counted(some)
     together.merge(counted(others))
     assert together.summary() == counted(some + others).summary()
+
+
+@given(DURATIONS_MS, DURATIONS_MS, st.sampled_from([50, 90, 99]))
+def test_many_durations_counted_at_once_are_counted_as_one_after_the_other(
+    some: list[float], others: list[float], percent: float
+) -> None:
+    at_once = counted(some)
+    at_once.add_all(others)
+    at_once.add_all([])
+    true, told = counted(some + others), at_once.percentile(percent)
+    assert (at_once.count, at_once.max_ms) == (true.count, true.max_ms)
+    assert told == pytest.approx(true.percentile(percent), rel=0.011)
+    assert told is not None
+    assert exact(some + others, percent) * (1 - 1e-9) <= told <= exact(some + others, percent) * 1.0101
 
 
 def cumulative(durations: list[float]) -> dict[float, float]:
