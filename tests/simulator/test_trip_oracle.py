@@ -264,6 +264,19 @@ def test_a_car_that_is_told_as_it_drives_is_not_held_against_anybody_and_its_err
     assert error["p50"] == pytest.approx(2.0, rel=0.02), "0.4 s at 5 m/s, and no more"
 
 
+def test_a_position_comes_with_how_far_the_car_has_to_go_and_that_is_judged() -> None:
+    trip = Trip()
+    trip.fix(AT_MS + 1_000)
+    car = TripCar("d-1", 40.75, -73.99, AT_MS + 1_000, 0, "live", 90.5, 4.2, 6.0, "TAXI")
+    trip.tell(TripFreshness(SUB, AT_MS + 1_100, "live"))
+    trip.tell(TripPosition(SUB, AT_MS + 1_100, car))
+    assert trip.kinds == {Kind.WIRE: 1}
+    # It is 1,112 m to the pickup, and there is no way; so this is less than the straight line.
+    trip.tell(TripPosition(SUB, AT_MS + 1_200, car, Progress("pickup", False, 0.0, 900.0, 100.0, AT_MS + 101_000)))
+    assert trip.kinds == {Kind.WIRE: 1, Kind.PROGRESS_ERROR: 1}
+    assert trip.findings.first[Kind.PROGRESS_ERROR].evidence["leg"] == "pickup"
+
+
 def test_an_event_is_timed_from_when_it_was_said() -> None:
     trip = Trip()
     trip.say("ARRIVED_AT_PICKUP", AT_MS + 5_000)
