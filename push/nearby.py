@@ -203,12 +203,18 @@ class Standing:
         for driver_id, _, after in changes:
             nearest.move(driver_id, after)
         nearest.settle(self._mirror.cells)
+        # Somebody else comes or goes only when one of these does: no others have moved.
+        edge, move, same = nearest.edge(), [], True
+        for driver_id, _, after in changes:
+            if nearest.is_within(edge, driver_id) is not (driver_id in before):
+                same = False
+            elif after is not None and driver_id in before:
+                move.append(after)
+        if same:
+            return Batch([], move, [])
         view = self.view = nearest.view()
         if nearest.holds_all() and len(view) <= self.query.limit * CALM_SHARE:
             self._nearest = None
-        move = [shown[each.driver_id] for each in changes if each.driver_id in view and each.driver_id in before]
-        if view.keys() == before.keys():
-            return Batch([], move, [])
         return Batch(
             [shown[driver_id] for driver_id in view if driver_id not in before],
             move,

@@ -35,6 +35,15 @@ class Nearest:
         """The nearest, nearest first."""
         return {driver_id: None for _, driver_id in self._ranked[: self._limit]}
 
+    def edge(self) -> tuple[float, str]:
+        """The rank of the last of the nearest."""
+        return self._ranked[self._limit - 1] if len(self._ranked) >= self._limit else (math.inf, _LAST)
+
+    def is_within(self, edge: tuple[float, str], driver_id: str) -> bool:
+        """Whether the driver is one of the nearest, given their `edge`."""
+        distance_m = self._distances.get(driver_id)
+        return distance_m is not None and (distance_m, driver_id) <= edge
+
     @property
     def reach_m(self) -> float:
         """No car that comes, goes or moves beyond this concerns what is known."""
