@@ -4,27 +4,25 @@ from __future__ import annotations
 
 import argparse
 import gzip
-import io
+import json
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
-from pathlib import Path
 from random import Random
 
 import uvloop
 
 from infra.settings import SettingsError, load
 from simulator.fleet.fleet import PHASE_MS, Fleet
-from simulator.options import BadUsage, parser
+from simulator.options import BadUsage, begins_ms, parser
 from simulator.posting.clocks import NoIngest, WrongClock
 from simulator.roads.network import RoadNetwork, RoadsError, load_manhattan, load_network, open_table
+from simulator.runs.recordings import recording
 from simulator.runs.replay import Plan, replay, setting
 from simulator.runs.report import FAILED, INTERRUPTED, OK, USAGE
 from simulator.runs.run import Manner, Wires
 from simulator.runs.simulate import rehearse, simulate
 from simulator.settings import SimulatorSettings
 from simulator.tokens import fleet_bearer, local_key, rider_bearer
-from simulator.traces.trace import ALIASES, Recording, TraceError, read_trace, time_ms
+from simulator.traces.trace import ALIASES, TraceError, read_trace
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -38,7 +36,8 @@ def main(argv: list[str] | None = None) -> int:
         print(f"ridestream {options.verb}: {error}", file=sys.stderr)
         return USAGE
     except OSError as error:
-        print(f"ridestream {options.verb}: {error.filename or ''}: {error.strerror or error}", file=sys.stderr)
+        what = error.strerror or str(error) or type(error).__name__
+        print(f"ridestream {options.verb}: {f'{error.filename}: ' if error.filename else ''}{what}", file=sys.stderr)
         return USAGE if error.filename else FAILED
     except KeyboardInterrupt:
         return INTERRUPTED
@@ -46,24 +45,26 @@ def main(argv: list[str] | None = None) -> int:
 
 def _scenario(options: argparse.Namespace) -> int:
     # Only whoever plays one waits for what it takes: numpy, an oracle, thousands of riders.
-    from simulator.scenario_command import check, listed, play
+    from simulator.scenario_command import listed, play, prepare, say
 
     if options.list:
         print(listed())
         return OK
-    # First, so that a mistake in a name costs no recording that is there already.
-    check(options)
-    with _recording(options.record) as recording:
-        return play(options, recording, _time(options.start) if options.start else None)
+    ready = prepare(options)
+    if options.check:
+        return say(ready, options)
+    with recording(options.record) as kept:
+        return play(ready, options, kept)
 
 
 def _simulate(options: argparse.Namespace) -> int:
-    if options.report or options.no_report or options.stage_port or options.reads_url:
-        raise BadUsage("--report, --no-report, --reads-url and --stage-port go with a scenario")
+    if options.report or options.no_report or options.stage_port or options.reads_url or options.check:
+        raise BadUsage("--report, --no-report, --reads-url, --stage-port and --check go with a scenario")
     if options.dry_run and not (options.record and options.duration_s and options.start):
         raise BadUsage("--dry-run needs --record, --duration-s and --start")
     if options.start and not options.dry_run:
         raise BadUsage("--start is for --dry-run; a fleet that posts drives now")
+    start_ms = begins_ms(options.start) if options.start else 0
     interval_ms = round((options.interval_s or 1.0) * 1_000)
     if interval_ms < PHASE_MS:
         raise BadUsage(f"--interval-s is at least {PHASE_MS / 1_000:g}")
@@ -72,13 +73,15 @@ def _simulate(options: argparse.Namespace) -> int:
     # The one source of chance; everything that needs some is handed it, or a generator seeded from it.
     random = Random(7 if options.seed is None else options.seed)  # noqa: S311 - a simulation must repeat
     fleet = Fleet(roads, options.drivers or 200, random, interval_ms)
-    with _recording(options.record) as recording:
+    with recording(options.record) as kept:
         if manner is None or wires is None:
-            assert recording is not None
-            recorded = rehearse(fleet, _time(options.start), options.duration_s, recording)
-            print(f"recorded {recorded:,} fixes of {options.drivers or 200:,} drivers in {options.record}")
+            assert kept is not None
+            drivers, fixes = options.drivers or 200, rehearse(fleet, start_ms, options.duration_s, kept)
+            members = {"result": "recorded", "drivers": drivers, "pings": fixes}
+            words = f"recorded {fixes:,} fixes of {drivers:,} drivers in {options.record}"
+            print(json.dumps(members) if options.json else words)
             return OK
-        posting = simulate(roads, fleet, random, options.duration_s, wires, manner, recording, options.wait_s)
+        posting = simulate(roads, fleet, random, options.duration_s, wires, manner, kept, options.wait_s)
         code: int = uvloop.run(posting)
         return code
 
@@ -137,30 +140,6 @@ def _columns(pairs: list[str]) -> dict[str, str]:
     if not all(columns.values()) or not columns.keys() <= ALIASES.keys():
         raise BadUsage(f"--column takes FIELD=NAME, with FIELD one of {', '.join(ALIASES)}")
     return columns
-
-
-@contextmanager
-def _recording(path: Path | None) -> Iterator[Recording | None]:
-    if path is None:
-        yield None
-    elif path.suffix == ".gz":
-        # No name and no time in the header: the bytes depend on the fixes only.
-        with (
-            path.open("wb") as raw,
-            gzip.GzipFile("", "wb", fileobj=raw, mtime=0) as zipped,
-            io.TextIOWrapper(zipped, encoding="utf-8", newline="") as file,
-        ):
-            yield Recording(file)
-    else:
-        with path.open("w", encoding="utf-8", newline="") as file:
-            yield Recording(file)
-
-
-def _time(text: str) -> int:
-    try:
-        return time_ms(text)
-    except ValueError:
-        raise BadUsage("--start takes ISO 8601 (2026-01-01T08:00:00Z) or epoch seconds or milliseconds") from None
 
 
 if __name__ == "__main__":

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import argparse
+import math
 from pathlib import Path
 
-from simulator.traces.trace import ALIASES
+from simulator.traces.trace import ALIASES, time_ms
 
 EXIT_CODES = """exit codes:
   0    every ping has a verdict: accepted, or rejected for a reason that docs/wire publishes
@@ -17,6 +18,14 @@ EXIT_CODES = """exit codes:
 
 class BadUsage(Exception):
     """The options do not make sense together, or nothing can be done with them; the message says why."""
+
+
+def begins_ms(text: str) -> int:
+    """The time that --start gives, epoch ms. Raises BadUsage."""
+    try:
+        return time_ms(text)
+    except ValueError:
+        raise BadUsage("--start takes ISO 8601 (2026-01-01T08:00:00Z) or epoch seconds or milliseconds") from None
 
 
 def parser() -> argparse.ArgumentParser:
@@ -40,6 +49,12 @@ def parser() -> argparse.ArgumentParser:
         "the run when a rider was shown something false; without one, a fleet drives about",
     )
     fleet.add_argument("--list", action="store_true", help="list the shipped scenarios, and end")
+    fleet.add_argument(
+        "--check",
+        action="store_true",
+        help="with a scenario: read it, its city and its requests, say what would be played or all that is wrong "
+        "(exit code 2), and end; needs no system",
+    )
     fleet.add_argument("--drivers", type=_positive, metavar="N", help="drivers (default: the scenario's, or 200)")
     fleet.add_argument("--seed", type=_whole, metavar="N", help="seed of all chance (default: the scenario's, or 7)")
     fleet.add_argument(
@@ -74,7 +89,8 @@ def parser() -> argparse.ArgumentParser:
     fleet.add_argument(
         "--dry-run",
         action="store_true",
-        help="send nothing: write --record as fast as it goes (needs --duration-s and --start)",
+        help="send nothing: write --record as fast as it goes (needs --start, and --duration-s unless the scenario "
+        "has one)",
     )
     fleet.add_argument("--start", metavar="TIME", help="with --dry-run: time of the first fixes, ISO 8601 or epoch")
     _common(fleet, riders="place N riders who watch 1 km around them, and time each move they see (default: 0)")
@@ -108,7 +124,7 @@ def parser() -> argparse.ArgumentParser:
     trace.add_argument(
         "--max", action="store_true", help="wait for no fix's time; the clock must stand at the trace's end"
     )
-    trace.add_argument("--shuffle", type=int, metavar="SEED", help="with --max: send in a random order")
+    trace.add_argument("--shuffle", type=_whole, metavar="SEED", help="with --max: send in a random order")
     trace.add_argument("--repeat", type=_positive, default=1, metavar="K", help="send each ping K times (default: 1)")
     trace.add_argument(
         "--column",
@@ -147,25 +163,39 @@ def _common(verb: argparse.ArgumentParser, riders: str) -> None:
 
 
 def _positive(text: str) -> int:
-    if (value := int(text)) < 1:
-        raise argparse.ArgumentTypeError("must be at least 1")
-    return value
+    return _at_least(1, text)
 
 
 def _whole(text: str) -> int:
-    if (value := int(text)) < 0:
-        raise argparse.ArgumentTypeError("must be at least 0")
+    return _at_least(0, text)
+
+
+def _at_least(least: int, text: str) -> int:
+    try:
+        value = int(text)
+    except ValueError:
+        value = least - 1
+    if value < least:
+        raise argparse.ArgumentTypeError(f"must be a whole number, at least {least}, not {text!r}")
     return value
 
 
 def _seconds(text: str) -> float:
-    if not 0 < (value := float(text)) < 1e9:
-        raise argparse.ArgumentTypeError("must be more than 0 seconds")
+    if not 0 < (value := _number(text)) < 1e9:
+        raise argparse.ArgumentTypeError(f"must be a number of seconds, more than 0, not {text!r}")
     return value
 
 
 def _speed(text: str) -> float:
     # The clock writes its speed with six digits; asking for more would not be what the services run at.
-    if not 0 < (value := float(f"{float(text):g}")) <= 1e9:
-        raise argparse.ArgumentTypeError("must be more than 0 and at most 1e9")
+    if not 0 < (value := float(f"{_number(text):g}")) <= 1e9:
+        raise argparse.ArgumentTypeError(f"must be a number, more than 0 and at most 1e9, not {text!r}")
     return value
+
+
+def _number(text: str) -> float:
+    """Not a number where it is none: neither more nor less than anything."""
+    try:
+        return float(text)
+    except ValueError:
+        return math.nan

@@ -39,7 +39,7 @@ def read_requests(file: str) -> list[Recorded]:
     with open_table(path) as lines:
         try:
             return parse_requests(lines, path.name)
-        except (UnicodeDecodeError, EOFError, gzip.BadGzipFile, zlib.error):
+        except (UnicodeDecodeError, EOFError, gzip.BadGzipFile, zlib.error, csv.Error):
             raise RequestsError(f"{path.name}: neither a CSV in UTF-8 nor a whole gzip of one") from None
 
 

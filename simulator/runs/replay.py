@@ -14,7 +14,8 @@ from random import Random
 
 from infra.clock import ReplayClock, WallClock
 from simulator.fleet.fixes import Fix
-from simulator.posting.clocks import SystemClock, WrongClock, ask_clock
+from simulator.posting.clocks import SystemClock, WrongClock
+from simulator.runs.reach import reach_ingest
 from simulator.runs.run import Manner, Run, Wires
 from simulator.traces.timetable import (
     Timetable,
@@ -59,7 +60,7 @@ def setting(trace: Trace, plan: Plan) -> str:
 
 async def replay(trace: Trace, plan: Plan, random: Random, wires: Wires, manner: Manner, wait_s: float) -> int:
     """Send the whole trace. Returns the exit code. Raises NoIngest, WrongClock."""
-    system = await ask_clock(wires.ingest_url, wait_s)
+    system = await reach_ingest(wires.ingest_url, wait_s, manner.quiet)
     if plan.restamp:
         clock, ahead_ms = _restamp(trace, system), 0.0
     else:

@@ -8,8 +8,9 @@ from random import Random
 
 from infra.clock import WallClock
 from simulator.fleet.fleet import PHASE_MS, Fleet
-from simulator.posting.clocks import WrongClock, ask_clock
+from simulator.posting.clocks import WrongClock
 from simulator.roads.network import RoadNetwork
+from simulator.runs.reach import reach_ingest
 from simulator.runs.run import Manner, Run, Wires
 from simulator.traces.trace import Recording
 
@@ -28,7 +29,7 @@ async def simulate(
     wait_s: float,
 ) -> int:
     """Run until `duration_s` is over, or until stopped. Returns the exit code. Raises NoIngest, WrongClock."""
-    system = await ask_clock(wires.ingest_url, wait_s)
+    system = await reach_ingest(wires.ingest_url, wait_s, manner.quiet)
     if not isinstance(system.clock, WallClock):
         raise WrongClock(
             "the system replays a trace (RIDESTREAM_CLOCK); a fleet drives now, so its fixes would be refused. "

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+import zlib
 from pathlib import Path
 
 import h3
@@ -11,9 +13,24 @@ from simulator.scenarios.scenario import Area, City
 
 
 def load_city(city: City) -> RoadNetwork:
-    """The roads on which this scenario is played. Raises RoadsError, OSError."""
-    roads = load_network(Path(city.nodes), Path(city.edges)) if city.nodes else load_manhattan()
+    """The roads on which this scenario is played. Raises RoadsError, which names the member of the scenario."""
+    roads = _own_roads(city) if city.nodes else load_manhattan()
     return roads if city.area is None else within(roads, city.area)
+
+
+def _own_roads(city: City) -> RoadNetwork:
+    nodes, edges = Path(city.nodes), Path(city.edges)
+    try:
+        return load_network(nodes, edges)
+    except RoadsError as error:
+        # It begins with the name of the table that is wrong, if it is one of them.
+        member = next((m for m, path in (("nodes", nodes), ("edges", edges)) if str(error).startswith(path.name)), None)
+        raise RoadsError(f"city.{member}: {error}" if member else f"city: {error}") from None
+    except OSError as error:
+        member = "edges" if error.filename == str(edges) else "nodes"
+        raise RoadsError(f"city.{member}: {error.filename or nodes}: {error.strerror or error}") from None
+    except (ValueError, EOFError, csv.Error, zlib.error):
+        raise RoadsError("city: nodes and edges must each be a CSV in UTF-8, or a whole gzip of one") from None
 
 
 def within(roads: RoadNetwork, area: Area) -> RoadNetwork:

@@ -24,6 +24,14 @@ from simulator.scenarios.scenario import Scenario
 TICK_MS = 500
 
 
+def requests_of(scenario: Scenario, roads: RoadNetwork, recorded: Sequence[Recorded]) -> Requests | None:
+    """The requests of a run on these roads; None where nobody wants to go anywhere. Raises RequestsError."""
+    if scenario.demand is None:
+        return None
+    random = Random(f"{scenario.seed}/demand")  # noqa: S311 - a simulation must repeat
+    return Requests(scenario.demand, roads, random, scenario.duration_s, recorded)
+
+
 class Town:
     """Tell it when it begins, give it a dispatch if the scenario has a demand, and play it with `advance`."""
 
@@ -56,13 +64,14 @@ class Town:
     def serve(self, errands: Errands, run: str, recorded: Sequence[Recorded], amiss: Amiss = lambda *_: None) -> None:
         """Answer the scenario's demand, if it has one. `run` begins the ids of its trips. Raises RequestsError."""
         demand, seed = self._scenario.demand, self._scenario.seed
-        if demand is None:
+        requests = requests_of(self._scenario, self._roads, recorded)
+        if demand is None or requests is None:
             return
         self.dispatch = Dispatch(
             errands,
             self.fleet,
             Supply(self.truth, self.phones.on_air),
-            Requests(demand, self._roads, Random(f"{seed}/demand"), self._scenario.duration_s, recorded),  # noqa: S311
+            requests,
             self._roads.positions,
             Random(f"{seed}/dispatch"),  # noqa: S311
             run,

@@ -297,6 +297,29 @@ def test_a_missing_key_is_said_before_anything_is_sent(
     assert "RIDESTREAM_JWT_KEY is not set" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    ("option", "said"),
+    [
+        (["simulate", "--drivers", "x"], "argument --drivers: must be a whole number, at least 1, not 'x'"),
+        (["simulate", "--seed", "7.5"], "argument --seed: must be a whole number, at least 0, not '7.5'"),
+        (
+            ["simulate", "--duration-s", "long"],
+            "argument --duration-s: must be a number of seconds, more than 0, not 'l",
+        ),
+        (
+            ["replay", "x", "--speed", "fast"],
+            "argument --speed: must be a number, more than 0 and at most 1e9, not 'fa",
+        ),
+    ],
+)
+def test_an_option_that_is_no_number_is_told_what_it_must_be(
+    option: list[str], said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit):
+        main(option)
+    assert said in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("arguments", [["drive"], ["simulate", "--drivers", "0"], ["replay", "x", "--speed", "-1"]])
 def test_options_that_make_no_sense_are_exit_code_2(arguments: list[str]) -> None:
     with pytest.raises(SystemExit) as ended:

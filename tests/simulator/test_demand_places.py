@@ -64,6 +64,14 @@ def test_a_torn_file_is_refused(tmp_path: Path) -> None:
         read_requests(str(file))
 
 
+def test_a_table_that_is_none_is_refused(tmp_path: Path) -> None:
+    """A quote that never ends makes one field of the rest of the file, more than a CSV may hold."""
+    file = tmp_path / "film.csv"
+    file.write_text('time,o_lat,o_lon,d_lat,d_lon\n"' + "0" * 200_000)
+    with pytest.raises(RequestsError, match=r"film.csv: neither"):
+        read_requests(str(file))
+
+
 def test_the_shipped_requests_are_what_the_script_derives(shared_data: Path, tmp_path: Path) -> None:
     derive(shared_data / "manhattan" / "nyc_20k_requests_2014-12-21.csv.gz", tmp_path)
     shipped = Path(derive.__code__.co_filename).parent / REQUESTS_FILE
