@@ -61,6 +61,8 @@ def main(argv: list[str]) -> int:
             return _run(options, Console(highlight=False, soft_wrap=True))
     except (Misconfigured, CannotRun, OSError) as error:
         return _fail(error)
+    except KeyboardInterrupt:
+        return 0  # before anything was started
 
 
 def _run(options: argparse.Namespace, console: Console) -> int:
@@ -68,6 +70,8 @@ def _run(options: argparse.Namespace, console: Console) -> int:
     plan_ = plan(os.environ, SERVICES, secrets.token_urlsafe(32))
     _check_ports(plan_)
     fleet = _fleet(options)
+    if options.scenario is not None:
+        _say(console, _checked(options.scenario, options.simulate_options))
     clock = _replay_clock(options)
     env = dict(plan_.env) | ({"RIDESTREAM_CLOCK": str(clock)} if clock else {})
     if fleet is not None and DEMO in fleet:
@@ -130,7 +134,7 @@ class Run:
 
     def play(self, scenario: str, options: Sequence[str]) -> int:
         """Play a scenario on this terminal, and return what it says. Raises CannotRun, Stopped."""
-        command = [sys.executable, "-m", "simulator", "simulate", scenario, "--alone", *options]
+        command = [sys.executable, "-m", "simulator", *_simulate(scenario, options)]
         with subprocess.Popen(command, env={**os.environ, **self._env}) as player:  # noqa: S603  our own module
             try:
                 while player.poll() is None:
@@ -218,6 +222,23 @@ def _fleet(options: argparse.Namespace) -> tuple[str, ...] | None:
         raise Misconfigured("--drivers must be at least 1 (or say --no-fleet)")
     # The report of a demo is the map.
     return ("simulator", "simulate", DEMO, "--drivers", str(options.drivers), "--no-report")
+
+
+def _checked(scenario: str, simulate_options: Sequence[str]) -> str:
+    """What would be played, in the words of the simulator, which alone reads scenarios. Raises Misconfigured."""
+    # In words also where the run itself is to end in JSON.
+    options = [option for option in simulate_options if option != "--json"]
+    command = [sys.executable, "-m", "simulator", *_simulate(scenario, options), "--check"]
+    answer = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603  our own module
+    if answer.returncode != 0:
+        words = answer.stderr.strip().split("\n")[-1].removeprefix("ridestream simulate: ")
+        raise Misconfigured(f"--scenario: {words or 'it cannot be checked'}")
+    return answer.stdout.strip()
+
+
+def _simulate(scenario: str, simulate_options: Sequence[str]) -> list[str]:
+    """The simulator's arguments; nobody else drives in this system."""
+    return ["simulate", scenario, "--alone", *simulate_options]
 
 
 def _stage(environ: Mapping[str, str]) -> dict[str, str]:
