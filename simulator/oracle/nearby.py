@@ -69,6 +69,8 @@ class NearbyOracle:
         self._farthest_m = 0.0
         #: Of each driver what was told last and found right. Ten riders are told the same.
         self._believed: dict[str, Told] = {}
+        #: And in which message; riders who are told the same in the same tick share the object (riders/reading.py).
+        self._fine: dict[str, tuple[SeenCar, int]] = {}
         #: What was held against whom at the last look at each seat: (kind, driver) by seat.
         self._held: dict[int, set[tuple[Kind, str]]] = {}
         self._swept_ms: int | None = None
@@ -76,11 +78,15 @@ class NearbyOracle:
     def told(self, seat: Seat, car: SeenCar, server_time_ms: int, at_ms: int) -> None:
         """A rider was told of `car` in a message of `server_time_ms` that came at `at_ms`."""
         self.shown += 1
+        fine = self._fine.get(car.driver_id)
+        if fine is not None and fine[0] is car and fine[1] == server_time_ms:
+            return
         fix_time_ms = car.fix_time_ms
         heading, speed, accuracy = car.heading_deg, car.speed_mps, car.accuracy_m
         told = (fix_time_ms, car.lat, car.lon, car.cell, heading, speed, accuracy, car.vehicle_type)
-        if self._believed.get(car.driver_id) != told and self._check_fix(seat, car, at_ms):
-            self._believed[car.driver_id] = told
+        believed = self._believed.get(car.driver_id) == told
+        if not believed and self._check_fix(seat, car, at_ms):
+            self._believed[car.driver_id], believed = told, True
         age_ms = server_time_ms - fix_time_ms
         stale = age_ms >= self._promises.stale_after_ms
         if (
@@ -89,6 +95,8 @@ class NearbyOracle:
             or (age_ms != car.age_ms and (age_ms >= 0 or car.age_ms != 0))
         ):
             self._check_age(seat, car, server_time_ms, at_ms)
+        elif believed:
+            self._fine[car.driver_id] = car, server_time_ms
 
     def broken(self, seat: Seat, broken: Broken, at_ms: int) -> None:
         """The rider's view found that the wire broke a promise."""

@@ -27,9 +27,14 @@ class Screens:
         )
         self.cars = cars = [car for seat in seats for car in seat.cars.values()]
         self.seat = np.repeat(np.arange(len(seats)), [len(seat.cars) for seat in seats])
-        self.driver = np.array([number.get(car.driver_id, STRANGER) for car in cars], dtype=np.int64)
-        self.fix_time_ms = np.array([car.fix_time_ms for car in cars], dtype=np.int64)
-        self.live = np.array([car.freshness == "live" for car in cars], dtype=np.bool_)
-        car_lat, car_lon = np.array([car.lat for car in cars]), np.array([car.lon for car in cars])
-        self.vectors = unit_vectors(car_lat, car_lon)
+        # Neighbours share what they were told (riders/reading.py): each is looked at once.
+        row_of = {id(car): row for row, car in enumerate(cars)}
+        told = [cars[row] for row in row_of.values()]
+        position = {each: at for at, each in enumerate(row_of)}
+        which = np.array([position[id(car)] for car in cars], dtype=np.int64)
+        self.driver = np.array([number.get(car.driver_id, STRANGER) for car in told], dtype=np.int64)[which]
+        self.fix_time_ms = np.array([car.fix_time_ms for car in told], dtype=np.int64)[which]
+        self.live = np.array([car.freshness == "live" for car in told], dtype=np.bool_)[which]
+        lat, lon = np.array([car.lat for car in told], np.float64), np.array([car.lon for car in told], np.float64)
+        self.vectors = unit_vectors(lat, lon)[which]
         self.from_seat_m = apart_m(self.circles.vectors[self.seat], self.vectors)

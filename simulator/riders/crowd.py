@@ -14,6 +14,7 @@ from simulator.counts.latency import Latencies
 from simulator.posting.departures import Departures
 from simulator.riders.faults import Mishap
 from simulator.riders.map_rider import Habits, MapRider, Stroll
+from simulator.riders.reading import Reader
 from simulator.riders.seat import Seat
 from simulator.riders.view import Broken, Faults, SeenCar, Snapshot, Update
 
@@ -57,7 +58,7 @@ class Crowd:
         on_broken: Callable[[Seat, Broken, int], None] | None = None,
         on_lost: Callable[[Seat, str, int], None] | None = None,
     ) -> None:
-        self._departures = departures
+        self._departures, self.reader = departures, Reader()
         self.on_told, self._on_latency, self._on_broken, self._on_lost = on_told, on_latency, on_broken, on_lost
         self._latency_ms = Latencies()
         self._slowest: Finding | None = None

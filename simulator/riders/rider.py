@@ -17,6 +17,7 @@ from typing import Literal, Self
 import msgspec
 
 from push.protocol import BEARER_SUBPROTOCOL_PREFIX, SUBPROTOCOL
+from simulator.riders.reading import Reader
 from simulator.riders.view import Faults, SeenCar, Snapshot, Update, View
 from simulator.riders.wire import RiderGone as RiderGone
 from simulator.riders.wire import RiderWire, open_wire
@@ -50,7 +51,6 @@ class Refused(Exception):
         self.code = code
 
 
-_positions = msgspec.json.Decoder(Snapshot | Update)
 _others = msgspec.json.Decoder(Other)
 
 
@@ -59,7 +59,7 @@ class Rider:
 
     `on_move(car, received_s)` hears of each car that moved to a newer fix. `on_shown(message, moved, received_s)` hears
     of each snapshot and update once its view shows it, with the cars in it that moved. `receive_buffer_bytes` is for
-    riders who will read slowly: what waits for them in the kernel (see `rider_wire.open_wire`).
+    riders who will read slowly: what waits for them in the kernel (see `wire.open_wire`). `reader` may be shared.
     """
 
     def __init__(
@@ -71,9 +71,11 @@ class Rider:
         on_shown: Callable[[Snapshot | Update, list[SeenCar], float], None] | None = None,
         faults: Faults | None = None,
         receive_buffer_bytes: int | None = None,
+        reader: Reader | None = None,
     ) -> None:
         self._url, self._token, self._auth = url, token, auth
         self._on_move, self._on_shown, self._receive_buffer_bytes = on_move, on_shown, receive_buffer_bytes
+        self._read = (Reader() if reader is None else reader).read
         self.views: dict[str, View] = {}
         self.faults = Faults() if faults is None else faults
         self.welcome: Other | None = None
@@ -238,7 +240,7 @@ class Rider:
         try:
             # The two types that come often and are large start with their type, as all of the server's messages do.
             if text.startswith((b'{"type":"update"', b'{"type":"snapshot"')):
-                self._see(_positions.decode(text), received_s)
+                self._see(self._read(text), received_s)
                 return
             message = _others.decode(text)
         except msgspec.DecodeError as error:
