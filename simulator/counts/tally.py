@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Sequence
 
 from simulator.counts.latency import Latencies
 
@@ -45,14 +45,14 @@ class Tally:
         """Pings that still wait for a verdict."""
         return self.sent - self.accepted - self.rejected.total() - self.failed.total()
 
-    def judge(self, reasons: Iterable[str | None], waits_ms: Iterable[float]) -> None:
+    def judge(self, reasons: Sequence[str | None], waits_ms: Sequence[float]) -> None:
         """Count one answered post: None for an accepted ping, its reason for a rejected one; and how long each took."""
-        for reason, wait_ms in zip(reasons, waits_ms, strict=True):
-            if reason is None:
-                self.accepted += 1
-            else:
-                self.rejected[reason] += 1
-            self.ack_ms.add(wait_ms)
+        if len(reasons) != len(waits_ms):
+            raise ValueError(f"{len(reasons)} verdicts that took {len(waits_ms)} times")
+        refused = [reason for reason in reasons if reason is not None]
+        self.rejected.update(refused)
+        self.accepted += len(reasons) - len(refused)
+        self.ack_ms.add_all(waits_ms)
 
     @property
     def clean(self) -> bool:

@@ -77,12 +77,20 @@ class Outbox:
 
     def add(self, sending: Sending, at_ms: int) -> None:
         """The phone posts this fix at `at_ms`."""
-        fix = sending.fix
+        fix, fix_ms = sending.fix, self._fix_ms
         row = (
             *(fix.lat, fix.lon, sending.honest, self._word(sending.expect), at_ms, 0, _UNJUDGED),
-            *(nan if each is None else each for each in (fix.heading_deg, fix.speed_mps, fix.accuracy_m)),
+            nan if fix.heading_deg is None else fix.heading_deg,
+            nan if fix.speed_mps is None else fix.speed_mps,
+            nan if fix.accuracy_m is None else fix.accuracy_m,
             self._word(fix.vehicle_type),
         )
+        if not fix_ms or fix.fix_time_ms > fix_ms[-1]:
+            fix_ms.append(fix.fix_time_ms)
+            for column, value in zip(self._columns, row, strict=True):
+                column.append(value)
+            self._forget(at_ms - self._kept_ms)
+            return
         index = self._index(fix.fix_time_ms)
         if index is None:
             index = bisect_left(self._fix_ms, fix.fix_time_ms)
@@ -142,9 +150,9 @@ class Outbox:
         return index if index < len(self._fix_ms) and self._fix_ms[index] == fix_time_ms else None
 
     def _sent(self, index: int) -> Sent:
-        lat, lon, honest, expect, sent_ms, judged_ms, verdict, heading, speed, accuracy, vehicle = (
+        lat, lon, honest, expect, sent_ms, judged_ms, verdict, heading, speed, accuracy, vehicle = [
             column[index] for column in self._columns
-        )
+        ]
         judged = verdict != _UNJUDGED
         reason = (self._words[verdict] or None) if judged else None
         return Sent(
@@ -162,9 +170,11 @@ class Outbox:
         )
 
     def _word(self, word: str) -> int:
-        if word not in self._words:
+        try:
+            return self._words.index(word)
+        except ValueError:
             self._words.append(word)
-        return self._words.index(word)
+            return len(self._words) - 1
 
     def _forget(self, before_ms: int) -> None:
         """Drop what was sent before, as far as it is also the oldest by fix time."""

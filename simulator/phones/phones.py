@@ -111,7 +111,7 @@ class Phones:
             fate = link.see(report)
             if fate is not None:
                 self._follow(fate, stage, at_ms)
-        if self._dead(driver, at_ms):
+        if self._deaths and self._dead(driver, at_ms):
             self._lose(Draft(Reading(driver), fix, honest=True), DeadPhone.kind)
             return
         for misreading in self._misreadings:
@@ -152,7 +152,7 @@ class Phones:
     def _post(self, draft: Draft, at_ms: int) -> None:
         reading, fix, honest = draft
         driver = reading.driver
-        if self._dead(driver, at_ms):
+        if self._deaths and self._dead(driver, at_ms):
             self._lose(draft, DeadPhone.kind)
             return
         expect = refusal(fix, at_ms)

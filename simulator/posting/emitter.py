@@ -13,7 +13,7 @@ import asyncio
 import time
 import zlib
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from random import Random
 from types import TracebackType
@@ -36,8 +36,9 @@ MOST_WAITING = 200_000
 
 #: The fix, its JSON, and when it was due (monotonic).
 _Waiting = tuple[Fix, bytes, float]
-#: Hears of the verdict on each fix (None when it was accepted, else ingest's reason code), and how long it took, in ms.
-Hear = Callable[[Fix, str | None, float], None]
+#: Hears of the verdicts of a post: on each fix None when it was accepted, else ingest's reason code, and how long it
+#: took, in ms.
+Hear = Callable[[Sequence[tuple[Fix, str | None, float]]], None]
 
 
 class Denied(Exception):
@@ -150,10 +151,10 @@ class Emitter:
             match await self._post(body, len(post)):
                 case Judged(reasons):
                     now_s = time.monotonic()
-                    self.tally.judge(reasons, ((now_s - due_s) * 1_000 for _, _, due_s in post))
+                    took_ms = [(now_s - due_s) * 1_000 for _, _, due_s in post]
+                    self.tally.judge(reasons, took_ms)
                     if self._hear is not None:
-                        for (fix, _, due_s), reason in zip(post, reasons, strict=True):
-                            self._hear(fix, reason, (now_s - due_s) * 1_000)
+                        self._hear(list(zip((fix for fix, *_ in post), reasons, took_ms, strict=True)))
                     return
                 case Again(why, after_s):
                     self.tally.retries[why] += 1

@@ -7,7 +7,7 @@ gap, and the second after it shows how long that was.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -63,10 +63,12 @@ class Recorder:
         """So many pings were due and handed to the emitter."""
         self._in(self.rates, SENT, Count, at_ms).count += pings
 
-    def acked(self, took_ms: float, at_ms: int, reason: str | None = None) -> None:
-        """Ingest judged a ping so long after it was due. `reason` is why it was rejected."""
-        self._in(self.spreads, INGEST, Latencies, at_ms).add(took_ms)
-        self._in(self.rates, ACCEPTED if reason is None else REJECTED, Count, at_ms).count += 1
+    def acked(self, took_ms: Sequence[float], rejected: int, at_ms: int) -> None:
+        """Ingest judged pings so long after they were due, and rejected so many of them."""
+        self._in(self.spreads, INGEST, Latencies, at_ms).add_all(took_ms)
+        for name, pings in ((ACCEPTED, len(took_ms) - rejected), (REJECTED, rejected)):
+            if pings:
+                self._in(self.rates, name, Count, at_ms).count += pings
 
     def received(self, took_ms: float, at_ms: int) -> None:
         """A rider was shown a move so long after its ping was due."""

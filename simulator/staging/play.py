@@ -229,10 +229,12 @@ class Play:
             self._recording.write((fix,))
         self._emitter.offer_due(fix, due_s)
 
-    def _heard(self, fix: Fix, reason: str | None, took_ms: float) -> None:
-        at_ms = wall_ms()
-        self._judgement.judged(fix.driver_id, fix.fix_time_ms, reason, at_ms)
-        self._recorder.acked(took_ms, at_ms, reason)
+    def _heard(self, verdicts: Sequence[tuple[Fix, str | None, float]]) -> None:
+        at_ms, judged = wall_ms(), self._judgement.judged
+        for fix, reason, _ in verdicts:
+            judged(fix.driver_id, fix.fix_time_ms, reason, at_ms)
+        rejected = sum(reason is not None for _, reason, _ in verdicts)
+        self._recorder.acked([took_ms for *_, took_ms in verdicts], rejected, at_ms)
 
     def _received(self, counted: Latencies, at_ms: int) -> None:
         self._recorder.spread(RECEIVED, counted, at_ms)

@@ -33,7 +33,7 @@ def a_recorder() -> Recorder:
         if second in STALL:
             continue
         for _ in range(20):
-            recorder.acked(random.lognormvariate(2, 0.4), at_ms)
+            recorder.acked([random.lognormvariate(2, 0.4)], 0, at_ms)
             recorder.received(random.lognormvariate(3, 0.4) + (3_000 if second == STALL.stop else 0), at_ms)
             recorder.position_error(random.lognormvariate(2, 0.4), at_ms)
             recorder.staleness(random.lognormvariate(6, 0.4), at_ms)

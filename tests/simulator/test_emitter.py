@@ -192,7 +192,7 @@ async def test_each_ping_is_heard_with_its_verdict_and_its_time_since_it_was_due
             lambda: "t",
             Random(1),
             Tally(),
-            hear=lambda fix, reason, took_ms: heard.append((fix.ping_id, reason, took_ms >= 5_000)),
+            hear=lambda verdicts: heard.extend((fix.ping_id, reason, ms >= 5_000) for fix, reason, ms in verdicts),
         ) as emitter:
             for fix, late_s in zip(fixes(2, 1), (0.0, 5.0), strict=True):
                 emitter.offer_due(fix, due_s - late_s)
