@@ -42,9 +42,11 @@ def test_riders_who_are_cut_off_and_a_push_that_is_killed_miss_no_event(
     cuts = partial(cuts_of, times=DISCONNECTS, every_s=LEAVE_EVERY_S)
     with Town(system, plans, cuts, lambda town, trip_id: town.riders[trip_id].left >= LEFT_ON_THE_WAY) as town:
         under_way = []
-        for share in (0.3, 0.6):
+        # Twice; and again where riders take so long to connect that few of them were.
+        for share in (0.3, 0.6, 0.7, 0.8, 0.9):
+            if len(under_way) > 1 and town.cut_offs > TRIPS / 2:
+                break
             until(lambda share=share: town.left >= share * TRIPS * DISCONNECTS, 240, lambda: f"{town.left} left")
-            until(lambda: town.connected > 0.3 * TRIPS, 60, lambda: f"{town.connected} connected")
             under_way.append(town.under_way)
             system.push.kill()
             system.push.start()
@@ -56,7 +58,7 @@ def test_riders_who_are_cut_off_and_a_push_that_is_killed_miss_no_event(
         assert under_way[0] > 0.9 * TRIPS
         assert town.left == TRIPS * DISCONNECTS
         riders = town.riders.values()
-        assert sum(rider.cut_offs for rider in riders) > TRIPS / 2, "push was killed while many were connected"
+        assert town.cut_offs > TRIPS / 2, "push was killed while many were connected"
         assert sum(rider.left_on_the_way for rider in riders) > TRIPS * DISCONNECTS / 2
         # One snapshot when the trip was new; whoever knows a part of the log is told the rest of it.
         assert all(rider.snapshots == 1 for rider in riders)

@@ -73,8 +73,6 @@ class TripRider:
         #: Times it left, in all and before the trip was over, and whether it will not any more.
         self.left = self.left_on_the_way = 0
         self.stays = False
-        #: Connected, though perhaps cut off without having noticed it yet.
-        self.is_there = False
         self._newest: dict[str, int] = {}
         self._has_snapshot = False
         self._lost_at_s: float | None = None
@@ -135,10 +133,8 @@ class TripRider:
                 connection = await self._connect()
             if connection is not None:
                 self.connections += 1
-                self._has_snapshot, self.is_there = False, True
-                left = await self._listen(connection, cut)
-                self.is_there = False
-                if left:
+                self._has_snapshot = False
+                if await self._listen(connection, cut):
                     self.left += 1
                     self.left_on_the_way += self.trip.get("state") not in ENDED
                     return

@@ -113,9 +113,9 @@ class Town(threading.Thread):
         return sum(rider.left for rider in self.riders.values())
 
     @property
-    def connected(self) -> int:
-        """Riders who have their trip before them now."""
-        return sum(rider.is_there for rider in self.riders.values())
+    def cut_offs(self) -> int:
+        """Times that a rider's connection ended against its will."""
+        return sum(rider.cut_offs for rider in self.riders.values())
 
     def await_the_end(self, within_s: float) -> None:
         """Wait until every plan is carried out and every rider knows the end."""
