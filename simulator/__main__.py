@@ -18,8 +18,9 @@ from simulator.roads.network import RoadNetwork, RoadsError, load_manhattan, loa
 from simulator.runs.recordings import recording
 from simulator.runs.replay import Plan, replay, setting
 from simulator.runs.report import FAILED, INTERRUPTED, OK, USAGE
-from simulator.runs.run import Manner, Wires
+from simulator.runs.run import FleetManner
 from simulator.runs.simulate import rehearse, simulate
+from simulator.runs.wires import Wires
 from simulator.settings import SimulatorSettings
 from simulator.tokens import fleet_bearer, local_key, rider_bearer
 from simulator.traces.trace import ALIASES, TraceError, read_trace
@@ -81,7 +82,7 @@ def _simulate(options: argparse.Namespace) -> int:
             words = f"recorded {fixes:,} fixes of {drivers:,} drivers in {options.record}"
             print(json.dumps(members) if options.json else words)
             return OK
-        posting = simulate(roads, fleet, random, options.duration_s, wires, manner, kept, options.wait_s)
+        posting = simulate(roads, fleet, random, options.duration_s, wires, manner, kept)
         code: int = uvloop.run(posting)
         return code
 
@@ -105,7 +106,7 @@ def _replay(options: argparse.Namespace) -> int:
     if trace.skipped and not options.quiet:
         print(f"{options.file.name}: left out {trace.skipped:,} rows that could not be read", file=sys.stderr)
     random = Random(0)  # noqa: S311 - only backoff and where riders stand
-    code: int = uvloop.run(replay(trace, plan, random, _wires(options), _manner(options), options.wait_s))
+    code: int = uvloop.run(replay(trace, plan, random, _wires(options), _manner(options)))
     return code
 
 
@@ -114,10 +115,8 @@ def _wires(options: argparse.Namespace) -> Wires:
     key, algorithm = settings.jwt_key or local_key(), settings.jwt_algorithm
     try:
         fleet = fleet_bearer(options.token or settings.fleet_token, key, algorithm)
-        riders = [
-            rider_bearer(settings.rider_token, key, algorithm, f"simulator-rider-{number}")
-            for number in range(options.riders or 0)
-        ]
+        if options.riders:
+            rider_bearer(settings.rider_token, key, algorithm, "simulator")  # can one be made?
     except ValueError as error:
         raise BadUsage(str(error)) from None
     ingest_url = (options.url or settings.posts_to()).rstrip("/")
@@ -126,13 +125,16 @@ def _wires(options: argparse.Namespace) -> Wires:
         raise BadUsage("--url must start with http:// or https://")
     if not stream_url.startswith(("ws://", "wss://")):
         raise BadUsage("--stream-url must start with ws:// or wss://")
-    return Wires(ingest_url, stream_url, fleet, lambda number: riders[number]())
+    return Wires(
+        ingest_url, stream_url, fleet, lambda rider: rider_bearer(settings.rider_token, key, algorithm, rider)()
+    )
 
 
-def _manner(options: argparse.Namespace) -> Manner:
+def _manner(options: argparse.Namespace) -> FleetManner:
     if options.post_max > 1_000:
         raise BadUsage("--post-max is at most 1000, as ingest takes")
-    return Manner(options.connections, options.post_max, options.riders or 0, options.json, options.quiet)
+    sends = options.connections, options.post_max, options.quiet, options.wait_s
+    return FleetManner(*sends, options.riders or 0, options.json)
 
 
 def _columns(pairs: list[str]) -> dict[str, str]:

@@ -107,14 +107,14 @@ def _wires(options: argparse.Namespace) -> Wires:
             "start `make run` in this folder"
         ) from None
     return Wires(
-        (options.url or settings.posts_to()).rstrip("/"),
-        options.stream_url or settings.watches_at(),
-        (options.reads_url or settings.reads_at()).rstrip("/"),
-        settings.measured_at(),
-        fleet,
-        dispatch,
-        reader,
-        lambda rider_id: rider_bearer("", key, algorithm, rider_id)(),
+        ingest_url=(options.url or settings.posts_to()).rstrip("/"),
+        stream_url=options.stream_url or settings.watches_at(),
+        fleet=fleet,
+        rider=lambda rider_id: rider_bearer("", key, algorithm, rider_id)(),
+        reads_url=(options.reads_url or settings.reads_at()).rstrip("/"),
+        metrics_urls=settings.measured_at(),
+        dispatch=dispatch,
+        reader=reader,
     )
 
 

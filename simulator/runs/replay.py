@@ -16,7 +16,8 @@ from infra.clock import ReplayClock, WallClock
 from simulator.fleet.fixes import Fix
 from simulator.posting.clocks import SystemClock, WrongClock
 from simulator.runs.reach import reach_ingest
-from simulator.runs.run import Manner, Run, Wires
+from simulator.runs.run import FleetManner, Run
+from simulator.runs.wires import Wires
 from simulator.traces.timetable import (
     Timetable,
     clock_at_end,
@@ -58,9 +59,9 @@ def setting(trace: Trace, plan: Plan) -> str:
     return str(clock_for(trace, plan.speed or 1.0, time.time_ns() // 1_000_000 + round(plan.start_in_s * 1_000)))
 
 
-async def replay(trace: Trace, plan: Plan, random: Random, wires: Wires, manner: Manner, wait_s: float) -> int:
+async def replay(trace: Trace, plan: Plan, random: Random, wires: Wires, manner: FleetManner) -> int:
     """Send the whole trace. Returns the exit code. Raises NoIngest, WrongClock."""
-    system = await reach_ingest(wires.ingest_url, wait_s, manner.quiet)
+    system = await reach_ingest(wires.ingest_url, manner.wait_s, manner.quiet)
     if plan.restamp:
         clock, ahead_ms = _restamp(trace, system), 0.0
     else:

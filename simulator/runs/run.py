@@ -20,6 +20,7 @@ from simulator.posting.emitter import MOST_WAITING, Denied, Emitter
 from simulator.riders.crowd import Crowd
 from simulator.runs import progress
 from simulator.runs.report import Outcome, as_json, as_text
+from simulator.runs.wires import Manner, Wires
 from simulator.traces.trace import Recording
 
 #: After the last fix is out: what still waits gets this long (a broker may be restarting).
@@ -31,30 +32,17 @@ RIDERS_STAY_S = 0.5
 
 
 @dataclass(frozen=True, slots=True)
-class Wires:
-    """Where the system is met, and as whom. `rider(n)` gives the token of rider n."""
+class FleetManner(Manner):
+    """And with how many riders, and whether the summary is for a program."""
 
-    ingest_url: str
-    stream_url: str
-    fleet: Callable[[], str]
-    rider: Callable[[int], str]
-
-
-@dataclass(frozen=True, slots=True)
-class Manner:
-    """How to send and what to say."""
-
-    lanes: int
-    post_max: int
     riders: int
     json: bool
-    quiet: bool
 
 
 class Run:
     """One run. A schedule calls `send` with what is due, and may say `where` it is."""
 
-    def __init__(self, wires: Wires, manner: Manner, random: Random, recording: Recording | None = None) -> None:
+    def __init__(self, wires: Wires, manner: FleetManner, random: Random, recording: Recording | None = None) -> None:
         self._wires, self._manner, self._recording = wires, manner, recording
         # Drawn even where not needed, so that options do not change what the seed gives the fleet.
         self._backoff, self._crowd_random = Random(random.getrandbits(64)), Random(random.getrandbits(64))  # noqa: S311
@@ -93,7 +81,7 @@ class Run:
             if self._manner.riders:
                 self._crowd = Crowd(
                     self._wires.stream_url,
-                    self._wires.rider,
+                    lambda number: self._wires.rider(f"simulator-rider-{number}"),
                     self._manner.riders,
                     places,
                     self._crowd_random,

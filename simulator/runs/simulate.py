@@ -11,7 +11,8 @@ from simulator.fleet.fleet import PHASE_MS, Fleet
 from simulator.posting.clocks import WrongClock
 from simulator.roads.network import RoadNetwork
 from simulator.runs.reach import reach_ingest
-from simulator.runs.run import Manner, Run, Wires
+from simulator.runs.run import FleetManner, Run
+from simulator.runs.wires import Wires
 from simulator.traces.trace import Recording
 
 #: A fleet that fell behind catches up in steps of this, so that a step stays short.
@@ -24,12 +25,11 @@ async def simulate(
     random: Random,
     duration_s: float | None,
     wires: Wires,
-    manner: Manner,
+    manner: FleetManner,
     recording: Recording | None,
-    wait_s: float,
 ) -> int:
     """Run until `duration_s` is over, or until stopped. Returns the exit code. Raises NoIngest, WrongClock."""
-    system = await reach_ingest(wires.ingest_url, wait_s, manner.quiet)
+    system = await reach_ingest(wires.ingest_url, manner.wait_s, manner.quiet)
     if not isinstance(system.clock, WallClock):
         raise WrongClock(
             "the system replays a trace (RIDESTREAM_CLOCK); a fleet drives now, so its fixes would be refused. "

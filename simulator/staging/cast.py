@@ -17,6 +17,7 @@ from simulator.riders.map_rider import Habits
 from simulator.riders.seat import Seat
 from simulator.riders.trip_view import TripView
 from simulator.riders.view import Broken
+from simulator.runs import wires as runs
 from simulator.scenarios.scenario import Scenario
 from simulator.staging.judgement import Judgement
 from simulator.staging.trip_errands import TripErrands
@@ -28,28 +29,19 @@ TRIP_RIDERS = 1_000
 
 
 @dataclass(frozen=True, slots=True)
-class Wires:
-    """Where the system is met, and with which tokens."""
+class Wires(runs.Wires):
+    """And push's reads, each service's metrics, and the tokens of dispatch and of whoever reads every trip."""
 
-    ingest_url: str
-    stream_url: str
     reads_url: str
     metrics_urls: dict[str, str]
-    fleet: Callable[[], str]
     dispatch: Callable[[], str]
     reader: Callable[[], str]
-    #: The token of a rider by its id.
-    rider: Callable[[str], str]
 
 
 @dataclass(frozen=True, slots=True)
-class Manner:
-    """How to send, and what to show."""
+class Manner(runs.Manner):
+    """And what to show, and who else is there."""
 
-    lanes: int
-    post_max: int
-    quiet: bool
-    wait_s: float
     #: On which port to show the live map a stage, and to which pages; None: not.
     stage_port: int | None = None
     stage_origins: tuple[str, ...] = ()
