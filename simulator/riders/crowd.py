@@ -13,6 +13,7 @@ from simulator.counts.findings import Finding, Kind
 from simulator.counts.latency import Latencies
 from simulator.posting.departures import Departures
 from simulator.riders.faults import Mishap
+from simulator.riders.inbox import Inbox
 from simulator.riders.map_rider import Habits, MapRider, Stroll
 from simulator.riders.reading import Reader
 from simulator.riders.seat import Seat
@@ -58,7 +59,7 @@ class Crowd:
         on_broken: Callable[[Seat, Broken, int], None] | None = None,
         on_lost: Callable[[Seat, str, int], None] | None = None,
     ) -> None:
-        self._departures, self.reader = departures, Reader()
+        self._departures, self.reader, self.inbox = departures, Reader(), Inbox()
         self.on_told, self._on_latency, self._on_broken, self._on_lost = on_told, on_latency, on_broken, on_lost
         self._latency_ms = Latencies()
         self._slowest: Finding | None = None

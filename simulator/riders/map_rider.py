@@ -28,6 +28,7 @@ from simulator.riders.client_manners import (
     is_final,
 )
 from simulator.riders.faults import HALF_OPEN, RECONNECT, SLOW, Mishap
+from simulator.riders.inbox import Inbox
 from simulator.riders.reading import Reader
 from simulator.riders.rider import Refused, Rider, RiderGone
 from simulator.riders.seat import Seat
@@ -67,8 +68,9 @@ class Stroll:
 class Company(Protocol):
     """The crowd, as one of it knows it."""
 
-    #: Reads for all of it.
+    #: For all of it.
     reader: Reader
+    inbox: Inbox
 
     def now_s(self) -> float:
         """Seconds since the run began."""
@@ -123,6 +125,7 @@ class MapRider:
                     faults=Faults(tell=lambda broken: self._company.broken(self.seat, broken)),
                     receive_buffer_bytes=self._small_buffer,
                     reader=self._company.reader,
+                    inbox=self._company.inbox,
                 )
                 if self.trying_since_s is None:
                     self.trying_since_s = time.monotonic()

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections import deque
 from collections.abc import Callable
 from itertools import count
 from types import TracebackType
@@ -17,6 +18,7 @@ from typing import Literal, Self
 import msgspec
 
 from push.protocol import BEARER_SUBPROTOCOL_PREFIX, SUBPROTOCOL
+from simulator.riders.inbox import Inbox
 from simulator.riders.reading import Reader
 from simulator.riders.view import Faults, SeenCar, Snapshot, Update, View
 from simulator.riders.wire import RiderGone as RiderGone
@@ -59,7 +61,9 @@ class Rider:
 
     `on_move(car, received_s)` hears of each car that moved to a newer fix. `on_shown(message, moved, received_s)` hears
     of each snapshot and update once its view shows it, with the cars in it that moved. `receive_buffer_bytes` is for
-    riders who will read slowly: what waits for them in the kernel (see `wire.open_wire`). `reader` may be shared.
+    riders who will read slowly: what waits for them in the kernel (see `wire.open_wire`). `reader` may be shared,
+    and so may `inbox`; with one, a view shows a message a moment after it was received, and at the latest when the
+    connection ends.
     """
 
     def __init__(
@@ -72,6 +76,7 @@ class Rider:
         faults: Faults | None = None,
         receive_buffer_bytes: int | None = None,
         reader: Reader | None = None,
+        inbox: Inbox | None = None,
     ) -> None:
         self._url, self._token, self._auth = url, token, auth
         self._on_move, self._on_shown, self._receive_buffer_bytes = on_move, on_shown, receive_buffer_bytes
@@ -82,6 +87,7 @@ class Rider:
         #: Every message that was not about positions, heartbeats aside, and the number of heartbeats.
         self.heard: list[Other] = []
         self.heartbeats = 0
+        self._inbox, self._unread = inbox, deque[tuple[bytes, float]]()
         self._ids = count(1)
         self._news, self._waiting = asyncio.Event(), 0
         self._wire: RiderWire | None = None
@@ -104,7 +110,7 @@ class Rider:
             headers["Authorization"] = f"Bearer {self._token}"
         async with asyncio.timeout(ANSWER_WITHIN_S):
             self._wire = await open_wire(self._url, protocols, headers, self._hear, self._receive_buffer_bytes)
-        self._wire.ended.add_done_callback(lambda _: self._news.set())
+        self._wire.ended.add_done_callback(lambda _: self._end())
         if self._wire.subprotocol != SUBPROTOCOL:
             self.faults.note("the server did not choose the subprotocol")
         if self._auth == "message":
@@ -118,6 +124,7 @@ class Rider:
 
     def drop(self) -> None:
         """Be gone without a word: an app that is killed."""
+        self._unread.clear()
         if self._wire is not None:
             self._wire.abort()
 
@@ -233,18 +240,34 @@ class Rider:
         assert self._wire is not None
         self._wire.send(msgspec.json.encode(message))
 
+    def look(self) -> None:
+        """See the oldest message about positions that waits in the inbox, if there is one."""
+        if self._unread:
+            if self._waiting:
+                self._news.set()
+            self._see(*self._unread.popleft())
+
+    def _end(self) -> None:
+        self._news.set()
+        while self._unread:
+            self.look()
+
     def _hear(self, text: bytes) -> None:
         received_s = time.monotonic()
         if self._waiting:
             self._news.set()
+        # The two types that come often and are large start with their type, as all of the server's messages do.
+        if text.startswith((b'{"type":"update"', b'{"type":"snapshot"')):
+            if self._inbox is None:
+                self._see(text, received_s)
+            else:
+                self._unread.append((text, received_s))
+                self._inbox.put(self)
+            return
         try:
-            # The two types that come often and are large start with their type, as all of the server's messages do.
-            if text.startswith((b'{"type":"update"', b'{"type":"snapshot"')):
-                self._see(self._read(text), received_s)
-                return
             message = _others.decode(text)
         except msgspec.DecodeError as error:
-            self.faults.note(f"a message is not ridestream.v1: {error}")
+            self._note(error)
             return
         if message.type == "heartbeat":
             self.heartbeats += 1
@@ -253,7 +276,15 @@ class Rider:
             self.welcome = message
         self.heard.append(message)
 
-    def _see(self, message: Snapshot | Update, received_s: float) -> None:
+    def _note(self, error: msgspec.DecodeError) -> None:
+        self.faults.note(f"a message is not ridestream.v1: {error}")
+
+    def _see(self, text: bytes, received_s: float) -> None:
+        try:
+            message = self._read(text)
+        except msgspec.DecodeError as error:
+            self._note(error)
+            return
         view = self.views.get(message.sub)
         if view is None:
             return

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-import gc
 import time
-from collections.abc import Callable, Coroutine, Iterator, Sequence
-from contextlib import AsyncExitStack, contextmanager, suppress
+from collections.abc import Callable, Coroutine, Sequence
+from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass
 
 from rich.console import Console
@@ -32,6 +31,7 @@ from simulator.runs.run import DRAIN_S, INTERRUPTED_DRAIN_S, Stops
 from simulator.scenarios.scenario import Scenario
 from simulator.staging.cast import Manner, Wires, new_crowd, new_emitter, new_errands
 from simulator.staging.fingerprint import Fingerprint
+from simulator.staging.garbage import seldom_collected
 from simulator.staging.judgement import Judgement
 from simulator.staging.seen import Seen
 from simulator.staging.stage import Stage
@@ -47,9 +47,6 @@ CATCH_UP_MS = 200
 SEATED_WITHIN_S = 60.0
 #: How often all screens are looked at, and levels are written down.
 SWEEP_MS = 1_000
-#: For `gc.set_threshold`: in a rush hour less than one collection a second, of up to 6 ms, instead of sixteen (7 ms a
-#: second in all) and, ever again, one of all that a run remembers, which takes 8 ms after ten seconds, and grows.
-GC_THRESHOLDS = (10_000, 5, 10_000)
 #: At the end, trips are read back and judged within this.
 TRIPS_WITHIN_S = 60.0
 
@@ -125,7 +122,7 @@ class Play:
                 stage = Stage(self._seen.scene, self._manner.stage_port, self._manner.stage_origins)
                 await stage.start()
                 stack.push_async_callback(stage.stop)
-            with _frozen():
+            with seldom_collected():
                 sides = [asyncio.create_task(each) for each in self._sides()]
                 stack.push_async_callback(_end, sides)
                 try:
@@ -274,24 +271,6 @@ class Play:
             await asyncio.sleep(self._scenario.bounds.settle_s)
             if self._errands is not None:
                 await self._errands.finish(TRIPS_WITHIN_S)
-
-
-@contextmanager
-def _frozen() -> Iterator[None]:
-    """What was built before the run lives until its end: no collection should walk through it meanwhile.
-
-    Nor through all that the run remembers, and seldom through what is new: what is on its way, and what waits to be
-    counted, is often a few thousand objects, and hardly any of them are cycles.
-    """
-    before = gc.get_threshold()
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(*GC_THRESHOLDS)
-    try:
-        yield
-    finally:
-        gc.set_threshold(*before)
-        gc.unfreeze()
 
 
 async def _end(tasks: Sequence[asyncio.Task[None]]) -> None:
