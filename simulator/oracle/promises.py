@@ -108,7 +108,8 @@ def _on_figures(bounds: Bounds, figures: Figures) -> Iterator[Verdict]:
         # Riders who saw nothing move are not riders who saw it in time.
         if found is not None or watched:
             yield Verdict(name, bound, found, found is not None and found <= bound, worst)
-    if bounds.eta_error_p90_s is not None:
+    # Of a run that somebody stopped no trip is judged, and nobody had to arrive.
+    if bounds.eta_error_p90_s is not None and (figures.eta_error_p90_s, figures.trips_judged) != (None, None):
         found = figures.eta_error_p90_s
         yield Verdict(ETA_ERROR, bounds.eta_error_p90_s, found, found is not None and found <= bounds.eta_error_p90_s)
     for name, judged, wanted in (

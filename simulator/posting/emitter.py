@@ -68,6 +68,8 @@ class Emitter:
         self._progress = asyncio.Event()
         self._session: aiohttp.ClientSession | None = None
         self.denied: str | None = None
+        #: Why the last post was not taken; "" after one that was.
+        self.trouble = ""
         self._error: BaseException | None = None
 
     async def __aenter__(self) -> Self:
@@ -150,6 +152,7 @@ class Emitter:
         while True:
             match await self._post(body, len(post)):
                 case Judged(reasons):
+                    self.trouble = ""
                     now_s = time.monotonic()
                     took_ms = [(now_s - due_s) * 1_000 for _, _, due_s in post]
                     self.tally.judge(reasons, took_ms)
@@ -157,6 +160,7 @@ class Emitter:
                         self._hear(list(zip((fix for fix, *_ in post), reasons, took_ms, strict=True)))
                     return
                 case Again(why, after_s):
+                    self.trouble = why
                     self.tally.retries[why] += 1
                     backoff_s = min(LONGEST_BACKOFF_S, 0.1 * 2 ** min(attempt, 10)) * self._random.uniform(0.5, 1.0)
                     await asyncio.sleep(backoff_s if after_s is None else after_s)

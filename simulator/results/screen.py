@@ -102,7 +102,10 @@ def line(seen: Glance) -> str:
     parts += [f"{name} {words}" for name, words in seen.words.items()]
     parts += [f"FAULT {fault}" for fault in seen.faults]
     broken = _broken(seen)
-    parts.append(f"BROKEN {', '.join(f'{each.name} {number(each.found)}' for each in broken)}" if broken else "no lie")
+    if broken:
+        parts.append(f"BROKEN {', '.join(f'{each.name} {number(each.found)}' for each in broken)}")
+    else:
+        parts.append("nobody watches" if recent.levels.get("riders") == 0 else "no lie")
     return " · ".join(parts)
 
 
@@ -170,7 +173,11 @@ def _told_by(recent: Recent, level: str) -> list[tuple[str, str]]:
 
 
 def _time(seen: Glance) -> str:
-    return clock(seen.at_s) if seen.duration_s is None else f"{clock(seen.at_s)} of {clock(seen.duration_s)}"
+    if seen.duration_s is None:
+        return clock(seen.at_s)
+    if seen.at_s > seen.duration_s:
+        return f"{clock(seen.at_s)}, ending since {clock(seen.duration_s)}"
+    return f"{clock(seen.at_s)} of {clock(seen.duration_s)}"
 
 
 def _rate(recent: Recent, name: str) -> str:

@@ -154,6 +154,15 @@ class Crowd:
         return sum(rider.seated for rider in self._riders)
 
     @property
+    def away(self) -> str:
+        """How many try to come back, of how many, and why one of them has to; "" while nobody does."""
+        trying = [rider for rider in self._riders if rider.trying_since_s is not None]
+        if not trying:
+            return ""
+        why = next((f" ({rider.trouble})" for rider in trying if rider.trouble), "")
+        return f"{len(trying):,} of {len(self._riders):,} riders{why}"
+
+    @property
     def reconnects(self) -> int:
         return self.cut.total()
 

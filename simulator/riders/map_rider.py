@@ -152,7 +152,7 @@ class MapRider:
         here = self.seat.lat, self.seat.lon = self._stroll.at(self._company.now_s())
         view = await rider.subscribe(SUB, *here, radius_m=self._habits.radius_m, limit=self._habits.limit)
         self.seat.limit = view.limit or self.seat.limit
-        self.seated, self.trying_since_s, self._failures, self._lost = True, None, 0, False
+        self.seated, self.trying_since_s, self.trouble, self._failures, self._lost = True, None, "", 0, False
         heartbeat_ms = rider.welcome.heartbeat_ms if rider.welcome is not None else None
         dead_after_s = SILENT_HEARTBEATS * (heartbeat_ms or 5_000) / 1_000
         self._skip_missed()

@@ -34,10 +34,11 @@ _END_OF_HEADERS = b"\r\n\r\n"
 
 
 class RiderGone(Exception):
-    """The connection ended, or was refused. `code` is the WebSocket close code, or the HTTP status of a refusal."""
+    """The connection ended, or was refused. `code` is the WebSocket close code, the HTTP status of a refusal, or 0
+    where there was no connection at all."""
 
     def __init__(self, code: int, reason: str, retry_after_s: float = 0.0) -> None:
-        super().__init__(f"connection ended with {code} {reason}".rstrip())
+        super().__init__(f"connection ended with {code} {reason}".rstrip() if code else f"no connection: {reason}")
         self.code, self.reason, self.retry_after_s = code, reason, retry_after_s
 
 

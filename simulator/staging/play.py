@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable, Coroutine, Sequence
-from contextlib import AsyncExitStack, suppress
+from contextlib import AsyncExitStack, closing
 from dataclasses import dataclass
 
 from rich.console import Console
@@ -34,6 +34,7 @@ from simulator.staging.fingerprint import Fingerprint
 from simulator.staging.garbage import seldom_collected
 from simulator.staging.judgement import Judgement
 from simulator.staging.seen import Seen
+from simulator.staging.sides import beside, end
 from simulator.staging.stage import Stage
 from simulator.staging.town import Town
 from simulator.staging.trip_errands import TripErrands
@@ -99,9 +100,29 @@ class Play:
         if not isinstance(system.clock, WallClock):
             raise WrongClock("the system replays a trace (RIDESTREAM_CLOCK); start the services without it")
         promises = await self._promises()
-        stops, denied = Stops(), None
+        # Until there are verdicts: whoever asks twice to stop is to read them all the same.
+        with closing(Stops()) as stops:
+            denied = await self._play(stops, promises)
+            if self._crowd is not None:
+                # It says who could not come back only when it ends.
+                self._judgement.crowd_ended(self._crowd, wall_ms())
+            self._recorder.finish(wall_ms())
+            return Played(
+                self._judgement,
+                self._judgement.verdicts(self._crowd, self._driven_s),
+                self._recorder,
+                self._tally,
+                self._fingerprint.hexdigest(),
+                stops.asked,
+                denied,
+                self._behind_ms,
+                self._seen.riders(),
+                self._seen.trips(),
+            )
+
+    async def _play(self, stops: Stops, promises: Callable[[int], Promises]) -> str | None:
+        """From the first rider who sits down to the last verdict. Returns why ingest refused the token, if it did."""
         async with AsyncExitStack() as stack:
-            stack.callback(stops.close)
             self._emitter = await stack.enter_async_context(new_emitter(*self._cast, self._tally, self._heard))
             if self._scenario.riders.map:
                 self._crowd = new_crowd(
@@ -124,31 +145,16 @@ class Play:
                 stack.push_async_callback(stage.stop)
             with seldom_collected():
                 sides = [asyncio.create_task(each) for each in self._sides()]
-                stack.push_async_callback(_end, sides)
+                stack.push_async_callback(end, sides)
                 try:
-                    await stops.wait_for(self._drive(start_ms))
+                    await stops.wait_for(beside(sides, self._drive(start_ms)))
                     self._driven_s = time.time() - start_ms / 1_000
                     stops.rearm()
-                    await stops.wait_for(self._wind_up(stops.asked))
+                    await stops.wait_for(beside(sides, self._wind_up(stops.asked)))
                 except Denied as refusal:
-                    denied = str(refusal)
                     self._judgement.pings.end(wall_ms())
-        if self._crowd is not None:
-            # It says who could not come back only when it ends.
-            self._judgement.crowd_ended(self._crowd, wall_ms())
-        self._recorder.finish(wall_ms())
-        return Played(
-            self._judgement,
-            self._judgement.verdicts(self._crowd, self._driven_s),
-            self._recorder,
-            self._tally,
-            self._fingerprint.hexdigest(),
-            stops.asked,
-            denied,
-            self._behind_ms,
-            self._seen.riders(),
-            self._seen.trips(),
-        )
+                    return str(refusal)
+        return None
 
     # -- before -----------------------------------------------------------------------------------------------------
 
@@ -190,7 +196,14 @@ class Play:
             self._crowd.on_told = self._judgement.nearby.told
             self._crowd.begin()
         self._seen = Seen(
-            scenario, self._town, self._tally, self._recorder, self._judgement, self._crowd, self._errands
+            scenario,
+            self._town,
+            self._tally,
+            self._recorder,
+            self._judgement,
+            self._crowd,
+            self._errands,
+            self._emitter,
         )
 
     def _mark(self, start_ms: int, from_s: float, until_s: float, words: str) -> None:
@@ -248,7 +261,9 @@ class Play:
             await asyncio.sleep(SWEEP_MS / 1_000)
             crowd, dispatch = self._crowd, self._town.dispatch
             gauge = self._recorder.gauge
-            for _ in self._judgement.sweep(crowd.seats if crowd is not None else [], wall_ms, self._recorder):
+            # After the last ping all cars grow old, and that says nothing of the system.
+            seats = crowd.seats if crowd is not None and not self._driven_s else []
+            for _ in self._judgement.sweep(seats, wall_ms, self._recorder):
                 # Pings fall due and riders read meanwhile.
                 await asyncio.sleep(0)
             now_ms = wall_ms()
@@ -271,11 +286,3 @@ class Play:
             await asyncio.sleep(self._scenario.bounds.settle_s)
             if self._errands is not None:
                 await self._errands.finish(TRIPS_WITHIN_S)
-
-
-async def _end(tasks: Sequence[asyncio.Task[None]]) -> None:
-    for task in tasks:
-        task.cancel()
-    for task in tasks:
-        with suppress(asyncio.CancelledError):
-            await task

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from infra.clock import WallClock
 from simulator.counts.tally import Tally
+from simulator.posting.emitter import Emitter
 from simulator.results import screen
 from simulator.results.recorder import Recorder
 from simulator.riders.crowd import Crowd
@@ -31,6 +32,7 @@ class Seen:
     judgement: Judgement
     crowd: Crowd | None
     errands: TripErrands | None
+    emitter: Emitter
 
     def glance(self) -> screen.Glance:
         """For the terminal."""
@@ -39,13 +41,18 @@ class Seen:
             words["trips"] = (
                 f"{len(dispatch.under_way)} under way, {dispatch.done} done, {len(dispatch.waiting)} waiting"
             )
+        if self.emitter.trouble:
+            words["ingest"] = f"takes no pings ({self.emitter.trouble})"
+        if self.crowd is not None and self.crowd.away:
+            words["away"] = self.crowd.away
+        elapsed_s, duration_s = time.time() - self.recorder.start_ms / 1_000, self.scenario.duration_s
         return screen.glance(
             self.recorder,
             self.tally,
             wall_ms(),
             self.scenario.title,
-            self.scenario.duration_s,
-            self.judgement.verdicts(self.crowd, time.time() - self.recorder.start_ms / 1_000),
+            duration_s,
+            self.judgement.verdicts(self.crowd, elapsed_s if duration_s is None else min(elapsed_s, duration_s)),
             words,
         )
 

@@ -104,10 +104,12 @@ def test_a_run_in_which_somebody_asked_for_a_trip_and_none_was_judged_does_not_p
 def test_etas_are_judged_only_where_a_scenario_says_how_good_they_are_to_be() -> None:
     wrong = Figures(eta_error_p90_s=500.0)
     assert all(each.ok for each in judge(Bounds(), Findings(), wrong))
-    for figures in (wrong, Figures()):
+    for figures in (wrong, Figures(trips_judged=3)):
         broken = [each.name for each in judge(Bounds(eta_error_p90_s=60), Findings(), figures) if not each.ok]
         assert broken == ["eta_error_p90_s"], "also where none was told"
     assert judge(Bounds(eta_error_p90_s=60), Findings(), Figures(eta_error_p90_s=60.0))[-1].ok
+    stopped = judge(Bounds(eta_error_p90_s=60), Findings(), Figures())
+    assert all(each.ok for each in stopped), "nobody has to have arrived when somebody stops the run"
 
 
 def test_a_bound_that_is_broken_names_the_first_case() -> None:
