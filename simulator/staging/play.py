@@ -257,8 +257,11 @@ class Play:
         ]
 
     async def _sweep(self) -> None:
+        due_ms = self._recorder.start_ms - SWEEP_MS // 2
         while True:
-            await asyncio.sleep(SWEEP_MS / 1_000)
+            # In the middle of each second, so that each second of the report counts what was told in one.
+            due_ms = max(due_ms + SWEEP_MS, wall_ms() - SWEEP_MS)
+            await asyncio.sleep((due_ms - wall_ms()) / 1_000)
             crowd, dispatch = self._crowd, self._town.dispatch
             gauge = self._recorder.gauge
             # After the last ping all cars grow old, and that says nothing of the system.
