@@ -6,11 +6,10 @@ import argparse
 import dataclasses
 import os
 import secrets
-import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -30,7 +29,8 @@ from infra.local.engines import (
 )
 from infra.local.lock import only_run
 from infra.local.plan import KAFKA_PORT, REDIS_PORT, Misconfigured, Plan, plan, port_in
-from infra.local.processes import POLL_S, CannotRun
+from infra.local.played import STOPPED, checked, play
+from infra.local.processes import CannotRun
 from infra.local.services import INGEST, PUSH, SERVICES, STREAM, Service, task
 from infra.local.supervisor import OnExit, Stopped, Supervisor
 
@@ -46,14 +46,15 @@ REPLAY_LEAD_MS = 15_000
 #: A service that was asked to stop gets this long: its drain (1 s here) and its shutdown.
 GRACE_S = 6.0
 FLEET_GRACE_S = 3.0
-#: A scenario that was interrupted waits for answers that are out, and writes its report.
-PLAYER_GRACE_S = 30.0
 #: kafka-python gives up on a broker after 10 s; importing takes another second or two on a busy machine.
 TOPICS_WITHIN_S = 30.0
 
 
 def main(argv: list[str]) -> int:
-    """Run until stopped. Returns the exit code: 0 stopped, 1 could not run or failed, 2 misconfigured."""
+    """Run until stopped. Returns the exit code: 0 stopped, 1 could not run or failed, 2 misconfigured.
+
+    With a scenario it is the scenario's, also of one that was stopped (docs/simulator.md).
+    """
     options = _parser().parse_args(argv)
     try:
         # First of all: the logs, the key and most likely the ports are another run's while there is one.
@@ -62,7 +63,7 @@ def main(argv: list[str]) -> int:
     except (Misconfigured, CannotRun, OSError) as error:
         return _fail(error)
     except KeyboardInterrupt:
-        return 0  # before anything was started
+        return _stopped(options)  # before anything was started
 
 
 def _run(options: argparse.Namespace, console: Console) -> int:
@@ -71,7 +72,7 @@ def _run(options: argparse.Namespace, console: Console) -> int:
     _check_ports(plan_)
     fleet = _fleet(options)
     if options.scenario is not None:
-        _say(console, _checked(options.scenario, options.simulate_options))
+        _say(console, checked(options.scenario, options.simulate_options))
     clock = _replay_clock(options)
     env = dict(plan_.env) | ({"RIDESTREAM_CLOCK": str(clock)} if clock else {})
     if fleet is not None and DEMO in fleet:
@@ -82,14 +83,18 @@ def _run(options: argparse.Namespace, console: Console) -> int:
     with _key_file(env["RIDESTREAM_JWT_KEY"]), Supervisor(lambda line: _say(console, f"! {line}")) as held:
         held.stop_on_request()
         try:
-            run = Run(held, console, plan_, env)
-            run.start(fleet)
+            Run(held, console, plan_, env).start(fleet)
             if options.scenario is not None:
-                return run.play(options.scenario, options.simulate_options)
+                return play(options.scenario, options.simulate_options, env, held.pause)
             held.watch()
         except Stopped:
             _say(console, "Stopping ...")
-    return 0
+    return _stopped(options)
+
+
+def _stopped(options: argparse.Namespace) -> int:
+    """The exit code of a run that was asked to stop before it had anything to judge."""
+    return 0 if options.scenario is None else STOPPED
 
 
 class Run:
@@ -131,23 +136,6 @@ class Run:
         address = f"http://127.0.0.1:{self._plan.port('RIDESTREAM_PUSH_HTTP_PORT')}/"
         _say(self._console, f"\nLive map: {address}", style="bold")
         _say(self._console, f"Ready in {time.monotonic() - started_s:.1f} s. Ctrl-C stops everything. Logs: {LOGS}/")
-
-    def play(self, scenario: str, options: Sequence[str]) -> int:
-        """Play a scenario on this terminal, and return what it says. Raises CannotRun, Stopped."""
-        command = [sys.executable, "-m", "simulator", *_simulate(scenario, options)]
-        with subprocess.Popen(command, env={**os.environ, **self._env}) as player:  # noqa: S603  our own module
-            try:
-                while player.poll() is None:
-                    self._held.pause(POLL_S)
-            except BaseException:
-                # It has heard the same Ctrl-C, and has a summary to print.
-                if player.poll() is None:
-                    player.send_signal(signal.SIGTERM)
-                with suppress(subprocess.TimeoutExpired):
-                    player.wait(PLAYER_GRACE_S)
-                player.kill()
-                raise
-            return player.returncode
 
     def _kafka(self) -> None:
         with self._step("kafka") as done:
@@ -199,8 +187,8 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--scenario",
         metavar="NAME",
-        help="play a scenario (`ridestream simulate --list`) instead, end with it and with its exit code; what stands "
-        "after `--` is for `ridestream simulate`",
+        help="play a scenario (`ridestream simulate --list`) instead, end with it and with its exit code, also when "
+        "stopped; what stands after `--` is for `ridestream simulate`",
     )
     parser.add_argument(
         "simulate_options", nargs="*", metavar="-- OPTIONS", help="with --scenario: options of simulate"
@@ -222,23 +210,6 @@ def _fleet(options: argparse.Namespace) -> tuple[str, ...] | None:
         raise Misconfigured("--drivers must be at least 1 (or say --no-fleet)")
     # The report of a demo is the map.
     return ("simulator", "simulate", DEMO, "--drivers", str(options.drivers), "--no-report")
-
-
-def _checked(scenario: str, simulate_options: Sequence[str]) -> str:
-    """What would be played, in the words of the simulator, which alone reads scenarios. Raises Misconfigured."""
-    # In words also where the run itself is to end in JSON.
-    options = [option for option in simulate_options if option != "--json"]
-    command = [sys.executable, "-m", "simulator", *_simulate(scenario, options), "--check"]
-    answer = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603  our own module
-    if answer.returncode != 0:
-        words = answer.stderr.strip().split("\n")[-1].removeprefix("ridestream simulate: ")
-        raise Misconfigured(f"--scenario: {words or 'it cannot be checked'}")
-    return answer.stdout.strip()
-
-
-def _simulate(scenario: str, simulate_options: Sequence[str]) -> list[str]:
-    """The simulator's arguments; nobody else drives in this system."""
-    return ["simulate", scenario, "--alone", *simulate_options]
 
 
 def _stage(environ: Mapping[str, str]) -> dict[str, str]:

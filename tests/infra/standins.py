@@ -47,20 +47,26 @@ while True:
     time.sleep(3600)
 """
 
-#: Marks that it was started; `STANDIN_SIMULATOR` is `finish` (exit 0), `die`, or empty (drive for ever).
+#: Marks that it was started; `STANDIN_SIMULATOR` is `finish` (exit 0), `die`, a number (the exit code when it is asked
+#: to stop), or empty (drive for ever).
 SIMULATOR = """
-import os, pathlib, sys, time
+import os, pathlib, signal, sys, time
 
+if "--check" in sys.argv:
+    print("it can be played")
+    sys.exit(0)
 if "--print-clock" in sys.argv:
     if not pathlib.Path(sys.argv[sys.argv.index("--print-clock") + 1]).read_text():
         sys.exit("ridestream replay: the file is empty")
     print("replay:event_start_ms=1000,event_end_ms=61000,speed=60,wall_start_ms=5")
     sys.exit(0)
+how = os.environ.get("STANDIN_SIMULATOR", "")
+if how.isdigit():
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(int(how)))
 pathlib.Path("simulator.args").write_text(" ".join(sys.argv[1:]))
 pathlib.Path("simulator.env").write_text("\\n".join(f"{k}={v}" for k, v in os.environ.items()))
 pathlib.Path("simulator.new").write_text(str(os.getpid()))
 pathlib.Path("simulator.new").rename("simulator.pid")
-how = os.environ.get("STANDIN_SIMULATOR", "")
 if how == "die":
     sys.exit("no road network")
 while how != "finish":

@@ -96,6 +96,32 @@ def test_however_it_is_ended_no_process_is_left(operator: Operator, number: sign
     assert not operator.errors.read_text()
 
 
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize(
+    ("told", "code"),
+    [
+        ("1", 1),  # a promise was broken until then
+        ("130", 130),
+        ("", 130),  # it had not begun, and knew no signal yet
+    ],
+)
+def test_a_scenario_that_is_stopped_ends_the_run_with_its_exit_code(
+    operator: Operator, number: signal.Signals, told: str, code: int
+) -> None:
+    process = operator.type("--scenario", "tunnel", STANDIN_SIMULATOR=told)
+    operator.env_of("simulator")
+    process.send_signal(number)
+    assert operator.ends() == code
+    assert not operator.errors.read_text()
+
+
+def test_a_run_that_is_stopped_before_its_scenario_begins_says_that_it_was_stopped(operator: Operator) -> None:
+    process = operator.type("--scenario", "tunnel")
+    operator.says("✓ kafka")
+    process.send_signal(signal.SIGINT)
+    assert operator.ends() == 130
+
+
 def test_a_second_run_in_the_same_folder_is_one_line_and_leaves_the_first_alone(operator: Operator) -> None:
     first = operator.type("--no-fleet")
     operator.says("Live map")
