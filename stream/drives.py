@@ -11,9 +11,8 @@ from msgspec.structs import replace
 from ingest.events import Ping
 from ingest.trips import (
     ARRIVED_AT_INTERMEDIATE_DESTINATION,
-    CREATED,
+    NEW,
     PICKUP,
-    REASSIGNED,
     WAYPOINT_PREFIX,
     Place,
     Trip,
@@ -22,6 +21,7 @@ from ingest.trips import (
 from stream.arrivals import Approach, Found
 from stream.eta import Pace
 from stream.positions import KEPT_FIXES, live_of, precedence
+from stream.rides import NEVER_MS, Stretch, began_of
 from stream.routes import OFF_ROUTE_M, Leg, Match, legs_of
 from stream.track import Track, track_fix
 from stream.trip_channels import TrackFix, TripCar
@@ -41,7 +41,10 @@ class TripRules:
 
 
 class Drive:
-    """An assignment of a trip: a driver, since `start_ms`. `unwritten` has the times of fixes that Redis lacks."""
+    """An assignment of a trip: a driver, since `start_ms`.
+
+    `unwritten` has the times of fixes that Redis lacks, and `removed` of those that it is to forget.
+    """
 
     def __init__(
         self,
@@ -53,12 +56,16 @@ class Drive:
     ) -> None:
         """`car`, `pace` and `approach` are what was saved of this drive."""
         self._trip, self._rules = trip, rules
-        started = [event.at_ms for event in trip.history if event.type in (CREATED, REASSIGNED)]
-        self.start_ms = started[-1] if started else trip.created_at_ms
+        self.start_ms = began_of(trip)
         self.track = Track(rules.max_speed_mps)
         self.unwritten: set[int] = set()
-        #: The driver is busy with another trip.
-        self.held = False
+        self.removed: set[int] = set()
+        #: Stretches of time that the driver spent with other riders: nothing of them is this one's affair.
+        self._barred: tuple[Stretch, ...] = ()
+        #: The car that was shown is to be taken away.
+        self.car_gone = False
+        #: Until then the driver was seen to be busy, while this trip waits for it.
+        self._free_ms = self.start_ms
         self.car, self.pace, self.approach = car, pace or Pace(), approach or Approach()
         self._legs: dict[str, Leg] | None = None
         #: The car when it was last on its polyline.
@@ -67,6 +74,8 @@ class Drive:
     def turn(self, trip: Trip) -> None:
         """The trip's state may have changed, and with it where the car is heading."""
         before, self._trip = self._trip, trip
+        if trip.state != NEW:
+            self._free_ms = self.start_ms
         if (before.approach, before.route, before.waypoints) != (trip.approach, trip.route, trip.waypoints):
             self._legs = self._on_route = None
         stop = self._heading
@@ -84,7 +93,7 @@ class Drive:
         changed = False
         for ping in pings:
             at_ms = ping.fix_time_ms
-            if at_ms < self.start_ms or (until_ms is not None and at_ms > until_ms):
+            if (until_ms is not None and at_ms > until_ms) or not self._is_its_own(at_ms):
                 continue
             if self.track.add(track_fix(ping)):
                 self.unwritten.add(at_ms)
@@ -102,9 +111,11 @@ class Drive:
     def move(self, live: Ping) -> bool:
         """The car is where a newer fix says; whether it is newer."""
         car, trip = self.car, self._trip
-        if trip.ended or live.fix_time_ms < self.start_ms or (car is not None and live.fix_time_ms <= car.fix_time_ms):
+        at_ms = live.fix_time_ms
+        if trip.ended or (car is not None and at_ms <= car.fix_time_ms):
             return False
-        self.held = False
+        if self.held or not self._is_its_own(at_ms):
+            return False
         self._go(
             TripCar(
                 trip.assignment,
@@ -121,11 +132,37 @@ class Drive:
         )
         return True
 
-    def hold(self, fix_time_ms: int) -> bool:
-        """It begins after this fix, and not before; whether a car was shown until now."""
-        shown, self.car, self._on_route, self.held = self.car is not None, None, None, True
-        self.start_ms = max(self.start_ms, fix_time_ms + 1)
-        return shown
+    @property
+    def held(self) -> bool:
+        """Whether the driver is busy with another trip now."""
+        return any(stretch.until_ms == NEVER_MS for stretch in self._barred)
+
+    def is_barred(self, at_ms: int) -> bool:
+        return any(at_ms in stretch for stretch in self._barred)
+
+    def bar(self, stretches: tuple[Stretch, ...]) -> bool:
+        """The driver was with other riders then: what is here of it is forgotten. Whether there was anything."""
+        self._barred = stretches
+        removed = [at_ms for at_ms in self.track.times_ms if self.is_barred(at_ms)] if stretches else []
+        self.track.remove(removed)
+        self.unwritten.difference_update(removed)
+        self.removed.update(removed)
+        return self._take_away() or bool(removed)
+
+    def hold_until(self, fix_time_ms: int) -> None:
+        """The driver was still busy at this fix: a phone's clock may be ahead of the one that trips go by."""
+        self._free_ms = max(self._free_ms, fix_time_ms + 1)
+
+    def _is_its_own(self, at_ms: int) -> bool:
+        return at_ms >= self._free_ms and not self.is_barred(at_ms)
+
+    def _take_away(self) -> bool:
+        """No car is shown that is with another rider; whether one was."""
+        if self.car is None or not (self.held or self.is_barred(self.car.fix_time_ms)):
+            return False
+        self.car = self._on_route = None
+        self.car_gone = True
+        return True
 
     def forget_track(self) -> None:
         """Nobody will ask for it here any more."""
@@ -145,10 +182,16 @@ class Drive:
     def adopt(self, fixes: Iterable[TrackFix], car: TripCar | None) -> None:
         """What Redis has of this drive."""
         there = {fix.fix_time_ms: fix for fix in fixes}
+        barred = {at_ms for at_ms in there if self.is_barred(at_ms)}
+        self.removed |= barred
+        there = {at_ms: fix for at_ms, fix in there.items() if at_ms not in barred}
         for fix in there.values():
             self.track.add(fix)
         self.unwritten = {fix.fix_time_ms for fix in self.track if there.get(fix.fix_time_ms) != fix}
         if car is None or self._trip.ended or (self.car is not None and self.car.fix_time_ms >= car.fix_time_ms):
+            return
+        if self.held or self.is_barred(car.fix_time_ms):
+            self.car_gone = self.car is None
             return
         self.approach.interrupt()
         self._on_route = car if car.route_m is not None else self._on_route
@@ -170,6 +213,11 @@ class Drive:
         self.unwritten = set()
         return fixes
 
+    def take_removed(self) -> list[int]:
+        """When the fixes were taken that Redis is to forget; from here on it has."""
+        removed, self.removed = sorted(self.removed), set()
+        return removed
+
     @property
     def _heading(self) -> tuple[str, Place] | None:
         """The stop that the car is on its way to."""
@@ -183,6 +231,7 @@ class Drive:
 
     def _go(self, car: TripCar) -> None:
         """Find the car's place on its way, and what remains of it."""
+        self.car_gone = False
         rules, leg = self._rules, self._leg()
         match = self._match(leg, car) if leg is not None else None
         off_route = leg is not None and leg.route is not None and match is None

@@ -70,7 +70,13 @@ class TripSettings(TripLogSettings):
         float, Field(gt=0, description="What an ETA assumes of a car that has not been seen driving yet.")
     ] = 7.0
     trip_kept_ms: Annotated[
-        int, Field(ge=1_000, description="A trip that has ended, its log and its track are forgotten after this.")
+        int,
+        # ingest's ledger forgets it then (ENDED_TTL_MS), and takes its id for another trip.
+        Field(
+            ge=1_000,
+            le=86_400_000,
+            description="A trip that has ended, its log and its track are forgotten after this, at most a day.",
+        ),
     ] = 86_400_000
     zones_geojson: Annotated[
         str, Field(description="GeoJSON file of the zones whose entering and leaving is told; empty: none.")

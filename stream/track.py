@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from array import array
 from bisect import bisect_left
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from math import nan
 
 import h3.api.basic_int as h3
@@ -80,6 +80,18 @@ class Track:
         if len(times) > self._max_fixes:
             self._thin_out()
         return True
+
+    def remove(self, times_ms: Iterable[int]) -> None:
+        """Forget the fixes of these times."""
+        for time_ms in times_ms:
+            at = bisect_left(self._times, time_ms)
+            if at < len(self._times) and self._times[at] == time_ms:
+                self._delete(at)
+
+    @property
+    def times_ms(self) -> Sequence[int]:
+        """When its fixes were taken, in order."""
+        return self._times
 
     def at(self, times_ms: Iterable[int]) -> list[TrackFix]:
         """The fixes of these times, as far as they are kept, oldest first."""

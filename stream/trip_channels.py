@@ -96,7 +96,7 @@ class TripWrite:
 
     `events` are in order; those that were logged before are passed over. `log_offset` is the log's last as the writer
     knows it: who is wrong about it is behind, and would put an event where it does not belong. None: any will do.
-    `ttl_ms` is how long it stays from now.
+    `ttl_ms` is how long it stays from now. `removed` are the times of fixes that the track is to lose.
     """
 
     trip: Trip
@@ -105,6 +105,7 @@ class TripWrite:
     car_gone: bool = False
     events: Sequence[TripEvent] = ()
     fixes: Sequence[TrackFix] = ()
+    removed: Sequence[int] = ()
     published: int = 0
     ttl_ms: int = ACTIVE_TTL_MS
     log_offset: int | None = None

@@ -35,7 +35,7 @@ from stream.trip_channels import (
 
 # KEYS trip, log, ids, track · ARGV channel, version, assignment, trip ('' unchanged), car ('' unchanged, '-' gone),
 # the car's fix time, published, kept events, ttl_ms, body, the log's last offset as the writer knows it ('' any),
-# number of events, (event id, event)*, (fix time, fix)*
+# number of events, (event id, event)*, (fix time, fix or '' for one that is to be forgotten)*
 # Returns {outcome, offset, published}: 'written'; 'superseded' when the trip has another driver, a higher version or
 # another last offset by now, and this worker is behind; 'missing' when Redis does not know the trip and was not given
 # it.
@@ -85,7 +85,10 @@ for i = 13, 12 + 2 * count, 2 do
     trailing = false
   end
 end
-for i = 13 + 2 * count, #ARGV, 2 do redis.call('HSET', KEYS[4], ARGV[i], ARGV[i + 1]) end
+for i = 13 + 2 * count, #ARGV, 2 do
+  if ARGV[i + 1] == '' then redis.call('HDEL', KEYS[4], ARGV[i])
+  else redis.call('HSET', KEYS[4], ARGV[i], ARGV[i + 1]) end
+end
 redis.call('HSET', KEYS[1], 'offset', offset, 'published', published)
 for i = 1, 4 do redis.call('PEXPIRE', KEYS[i], ARGV[9]) end
 if fresh > 0 or changed then
@@ -183,6 +186,7 @@ class TripIndex:
             len(write.events),
         ]
         args.extend(chain.from_iterable((event.event_id, pack_event(event)) for event in write.events))
+        args.extend(chain.from_iterable((fix_time_ms, b"") for fix_time_ms in write.removed))
         args.extend(chain.from_iterable((fix.fix_time_ms, pack_fix(fix)) for fix in write.fixes))
         return keys, args
 

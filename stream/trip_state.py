@@ -12,6 +12,7 @@ from ingest.trips import ZONE_DWELLED, ZONE_ENTERED, ZONE_EXITED, Trip, TripEven
 from stream.arrivals import Approach
 from stream.drives import Drive, TripRules
 from stream.eta import Pace
+from stream.rides import barred
 from stream.trip_channels import ACTIVE_TTL_MS, TripCar, TripLog, TripWrite
 from stream.trip_log import EventLog
 
@@ -116,9 +117,9 @@ class TripState:
         for found in self.drive.look(now_ms, _Told(self.log, self.trip.assignment)):
             self._find(found.type, found.key, live.fix_time_ms, place=place, eta_s=found.eta_s)
 
-    def hold(self, fix_time_ms: int) -> None:
-        """Its driver is busy with another trip until after this fix: there is no car to show, and no track."""
-        if self.drive.hold(fix_time_ms):
+    def bar(self, others: Iterable[Trip]) -> None:
+        """These are its driver's other trips: where the car goes with their riders is not this one's affair."""
+        if self.drive.bar(barred(self.trip, others)):
             self.dirty = self.progressed = True
 
     def rest(self) -> None:
@@ -166,10 +167,11 @@ class TripState:
             self.trip,
             whole,
             car=self.drive.take_car(),
-            car_gone=ended or self.drive.held,
+            car_gone=ended or self.drive.held or self.drive.car_gone,
             # A trip that Redis forgot a moment ago must not begin again in the middle of its log.
             events=list(self.log.events) if whole else self.log.pending,
             fixes=self.drive.take_fixes(),
+            removed=self.drive.take_removed(),
             published=self.log.published,
             ttl_ms=max(self.ended_ms + self._rules.kept_ms - now_ms, 1_000) if ended else ACTIVE_TTL_MS,
             log_offset=self.log.base + self.log.known,
@@ -187,6 +189,7 @@ class TripState:
         """Redis does not have it."""
         if write.trip.assignment == self.trip.assignment:
             self.drive.unwritten.update(fix.fix_time_ms for fix in write.fixes)
+            self.drive.removed.update(write.removed)
         self.dirty = True
 
     # -- the trips table --------------------------------------------------------------------------------------------

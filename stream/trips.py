@@ -14,7 +14,7 @@ import heapq
 from collections.abc import Iterable, Sequence
 
 from ingest.events import Ping, partition_of
-from ingest.trips import NEW, Trip, TripEvent
+from ingest.trips import Trip, TripEvent
 from stream.drives import TripRules
 from stream.trip_channels import ACTIVE_TTL_MS, TripLog, TripReply, TripWrite
 from stream.trip_state import TripState
@@ -35,6 +35,8 @@ class PartitionTrips:
         self.number, self._partitions, self._rules = number, partitions, rules
         self.drivers: dict[str, dict[str, TripState]] = {}
         self._trips: dict[str, TripState] = {}
+        #: The trips that each driver has or had, among them ended ones.
+        self._driven: dict[str, dict[str, None]] = {}
         self._active = 0
         #: What each trip is counted under: its driver in `drivers` or None, and whether it is active.
         self._filed: dict[str, tuple[str | None, bool]] = {}
@@ -67,17 +69,21 @@ class PartitionTrips:
             heapq.heappush(self._due, (now_ms, trip.trip_id))
         elif state.take(trip):
             heapq.heappush(self._due, (now_ms, trip.trip_id))
-        if trip.version >= state.trip.version and self._is_home(state) and not self._is_next(state):
-            state.join_recent([ping for ping in recent if ping.driver_id == state.trip.driver_id])
         self._file(state)
+        self._know(state.trip)
+        if trip.version >= state.trip.version:
+            # Another trip of the driver may have got back what this one's record says is not the other rider's.
+            for one in list(self.drivers.get(state.trip.driver_id, {}).values()):
+                one.join_recent([ping for ping in recent if ping.driver_id == state.trip.driver_id])
+                self._file(one)
 
     def observe(self, driver_id: str, live: Ping, fixes: Sequence[Ping], now_ms: int) -> None:
         """A frame was folded: the driver's live fix, and what of the frame is the driver's."""
         for state in list(self.drivers.get(driver_id, {}).values()):
-            if self._is_next(state):
-                state.hold(live.fix_time_ms)
+            state.join(fixes)
+            if state.drive.held:
+                state.drive.hold_until(live.fix_time_ms)
             else:
-                state.join(fixes)
                 state.observe(live, now_ms)
             self._file(state)
 
@@ -85,7 +91,7 @@ class PartitionTrips:
         """Log it in each active trip of the driver; whether there is one."""
         found = False
         for state in self.drivers.get(driver_id, {}).values():
-            if not state.trip.ended and not self._is_next(state):
+            if not state.trip.ended and not state.drive.held and not state.drive.is_barred(fix_time_ms):
                 state.zone_event(type_, zone_id, fix_time_ms)
                 self._file(state)
                 found = True
@@ -103,6 +109,7 @@ class PartitionTrips:
         if state is not None:
             state.adopt(log)
             self._file(state)
+            self._know(state.trip)
 
     def take_writes(self, now_ms: int) -> list[TripWrite]:
         """What Redis must be told; from here on it counts as told, unless `not_written` takes it back."""
@@ -214,12 +221,15 @@ class PartitionTrips:
     def _is_home(self, state: TripState) -> bool:
         return partition_of(state.trip.driver_id, self._partitions) == self.number
 
-    def _is_next(self, state: TripState) -> bool:
-        """Whether its driver is busy with another trip: where the car goes until then is not its rider's affair."""
-        theirs = self.drivers.get(state.trip.driver_id, {})
-        return state.trip.state == NEW and any(
-            other is not state and not other.trip.ended and other.trip.state != NEW for other in theirs.values()
-        )
+    def _know(self, trip: Trip) -> None:
+        """Its drivers' trips may have to know of one another."""
+        for driver_id in trip.drivers:
+            theirs = self._driven.setdefault(driver_id, {})
+            theirs[trip.trip_id] = None
+            trips = [self._trips[trip_id].trip for trip_id in theirs]
+            for state in list(self.drivers.get(driver_id, {}).values()):
+                state.bar([other for other in trips if other.trip_id != state.trip.trip_id])
+                self._file(state)
 
     def _keep(self, state: TripState) -> None:
         trip_id = state.trip.trip_id
@@ -229,10 +239,16 @@ class PartitionTrips:
         self._trips[trip_id] = state
         heapq.heappush(self._due, (-ACTIVE_TTL_MS, trip_id))
         self._file(state)
+        self._know(state.trip)
 
     def _drop(self, trip_id: str) -> None:
         state = self._trips.pop(trip_id)
         self._forgotten.append(trip_id)
+        for driver_id in state.trip.drivers:
+            theirs = self._driven.get(driver_id, {})
+            theirs.pop(trip_id, None)
+            if not theirs:
+                self._driven.pop(driver_id, None)
         self._unfile(state.trip.trip_id)
 
     def _unfile(self, trip_id: str) -> None:

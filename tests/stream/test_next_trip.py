@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import msgspec
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
 from ingest.events import Ping
 from ingest.trips import (
     COMPLETE,
@@ -43,6 +47,8 @@ class Town:
     def __init__(self) -> None:
         self.trips = PartitionTrips(0, 1, RULES)
         self.written: dict[str, list[TripWrite]] = {}
+        #: The seconds of the track that Redis has of each trip.
+        self.kept: dict[str, set[int]] = {}
 
     def take(self, one: Trip, recent: list[Ping] | None = None) -> None:
         self.trips.take(one, recent or [], START_MS)
@@ -58,6 +64,9 @@ class Town:
             self.trips.adopt(trip_id, TripLog(None))
         for write in self.trips.take_writes(START_MS):
             self.written.setdefault(write.trip.trip_id, []).append(write)
+            kept = self.kept.setdefault(write.trip.trip_id, set())
+            kept.difference_update((at_ms - START_MS) // 1_000 for at_ms in write.removed)
+            kept.update((one.fix_time_ms - START_MS) // 1_000 for one in write.fixes)
             offset = (write.log_offset or 0) + len(write.events)
             self.trips.written(write, TripReply(TripOutcome.WRITTEN, offset, 0))
 
@@ -116,3 +125,107 @@ def test_zones_of_the_ride_before_are_not_told_to_the_next_rider() -> None:
         trip_id: [e.zone_id for w in writes for e in w.events if e.zone_id] for trip_id, writes in town.written.items()
     }
     assert told == {"before": ["airport"], "next": []}
+
+
+def at_second(one: Trip, *seconds: int) -> Trip:
+    """The same trip, with the last things that happened to it at these seconds."""
+    history = list(one.history)
+    for back, second in enumerate(reversed(seconds), start=1):
+        history[-back] = msgspec.structs.replace(history[-back], at_ms=START_MS + second * 1_000)
+    return msgspec.structs.replace(one, history=history)
+
+
+BEFORE = at_second(trip("before", ENROUTE_TO_PICKUP, ENROUTE_TO_DROPOFF), 1, 2)
+OVER = at_second(trip("before", ENROUTE_TO_PICKUP, ENROUTE_TO_DROPOFF, COMPLETE), 1, 2, 20)
+
+
+def test_what_a_silent_phone_sends_after_the_end_is_the_rider_befores_as_far_as_that_rode() -> None:
+    town = Town()
+    town.take(BEFORE)
+    town.drive(range(1, 5))
+    town.take(trip("next"), [fix(second) for second in range(1, 5)])
+    town.drive(range(5, 9))
+    town.take(OVER)
+    # The phone was in a tunnel from 9 on.
+    town.trips.observe(DRIVER, fix(22), [fix(second) for second in range(9, 23)], fix(22).fix_time_ms)
+    town.write()
+    assert town.cars("next") == [22]
+    assert town.track("next") == [21, 22]
+    assert town.track("before") == list(range(1, 21))
+
+
+def test_a_worker_that_takes_over_after_the_end_knows_when_the_rider_before_was_in_the_car() -> None:
+    town = Town()
+    town.take(BEFORE)
+    town.take(trip("next"))
+    town.drive(range(1, 20))
+    town.take(OVER)
+    heir = Town()
+    for _, value in town.trips.take_saves(START_MS + 30_000):
+        assert value is not None
+        heir.trips.restore(value)
+    heir.write()
+    heir.trips.observe(DRIVER, fix(22), [fix(second) for second in range(3, 23)], fix(22).fix_time_ms)
+    heir.write()
+    assert heir.track("next") == [21, 22]
+
+
+def test_a_worker_that_reads_of_the_ride_before_too_late_takes_it_out_of_the_next_riders_track() -> None:
+    town = Town()
+    town.take(trip("next"))
+    town.drive(range(1, 6))
+    assert town.track("next") == [1, 2, 3, 4, 5]
+    town.take(at_second(trip("before", ENROUTE_TO_PICKUP), 3))
+    last = town.written["next"][-1]
+    assert [(at_ms - START_MS) // 1_000 for at_ms in last.removed] == [3, 4, 5]
+    assert last.car_gone
+
+
+seconds = st.integers(1, 30)
+
+
+@settings(max_examples=300)
+@given(
+    set_off=seconds,
+    rode=st.integers(0, 20),
+    gets_in=st.one_of(st.none(), seconds),
+    fixes=st.permutations(range(1, 40)),
+    chunk=st.integers(1, 40),
+    told_at=st.tuples(st.integers(0, 40), st.integers(0, 40), st.integers(0, 40)),
+    wiped_at=st.integers(0, 60),
+)
+def test_in_whatever_order_all_is_read_the_next_track_has_nothing_of_the_ride_before(
+    set_off: int, rode: int, gets_in: int | None, fixes: list[int], chunk: int, told_at: tuple[int, ...], wiped_at: int
+) -> None:
+    over = set_off + rode
+    records = [
+        at_second(trip("before", ENROUTE_TO_PICKUP), set_off),
+        at_second(trip("before", ENROUTE_TO_PICKUP, COMPLETE), set_off, over),
+    ]
+    if gets_in is not None:
+        records.append(at_second(trip("next", ENROUTE_TO_PICKUP), gets_in))
+    due = sorted(zip(told_at, records, strict=False), key=lambda each: each[0])
+    town, recent = Town(), list[Ping]()
+    town.take(trip("next"))
+    newest = 0
+    for number in range(0, 40, chunk):
+        while due and due[0][0] <= number:
+            town.take(due.pop(0)[1], recent)
+        if number >= wiped_at:
+            town.trips.rewrite()
+        part = [fix(second) for second in fixes[number : number + chunk]]
+        if part:
+            newest = max(newest, *((one.fix_time_ms - START_MS) // 1_000 for one in part))
+            recent += part
+            town.trips.observe(DRIVER, fix(newest), part, fix(newest).fix_time_ms)
+            town.write()
+    for _, record in due:
+        town.take(record, recent)
+    kept = town.kept["next"]
+    # Who gets in while the other is still in the car sees it from then on.
+    theirs = set(range(set_off, over + 1 if gets_in is None else min(over + 1, max(gets_in, set_off))))
+    if gets_in is not None and gets_in <= set_off:
+        theirs = set()
+    assert not kept & theirs
+    if gets_in is not None:
+        assert kept == set(range(1, 40)) - theirs

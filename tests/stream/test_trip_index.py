@@ -100,6 +100,13 @@ async def test_a_new_driver_begins_a_new_track_and_has_no_car_yet(index: TripInd
     assert await index.track("t-1") == []
 
 
+async def test_a_fix_that_is_another_riders_affair_is_taken_out_of_the_track(index: TripIndex) -> None:
+    fixes = [TrackFix(at_ms, 40.7, -74) for at_ms in (4_000, 5_000, 6_000)]
+    await index.apply([write(trip(), fixes=fixes)])
+    await index.apply([write(trip(), fixes=[TrackFix(7_000, 40.7, -74)], removed=[4_000, 6_000, 9_000])])
+    assert [fix.fix_time_ms for fix in await index.track("t-1")] == [5_000, 7_000]
+
+
 async def test_a_car_never_goes_back(index: TripIndex) -> None:
     await index.apply([write(trip(1), car=car(5_000))])
     await index.apply([TripWrite(trip(1), whole=False, car=car(4_000))])
