@@ -30,7 +30,7 @@ MAX_BYTES_EACH = 256 * 1024
 MEASURED_S = 6.0
 #: Windows without and with stalled riders take turns, so that what else this machine does falls on both alike: more of
 #: them while one kind looks worse, because what stalled riders cause, they cause in every window.
-TURNS, MOST_TURNS = 2, 8
+TURNS, MOST_TURNS = 3, 9
 
 
 class Window(NamedTuple):
@@ -72,11 +72,11 @@ def _stalled_riders(system: System, names: Iterator[int]) -> Iterator[set[int]]:
 
 
 def _delay_nobody(without: list[Window], beside: list[Window]) -> bool:
-    """Whether the best window beside stalled riders does not stand out of the worst without them."""
+    """Whether the middle one of the windows beside stalled riders does not stand out of the middle one without them."""
     return (
-        min(w.median_ms for w in beside) <= 1.2 * max(w.median_ms for w in without) + 10
-        and min(w.p99_ms for w in beside) <= 1.2 * max(w.p99_ms for w in without) + 20
-        and max(w.moves for w in beside) > 0.8 * min(w.moves for w in without)
+        median(w.median_ms for w in beside) <= 1.2 * median(w.median_ms for w in without) + 10
+        and median(w.p99_ms for w in beside) <= 1.2 * median(w.p99_ms for w in without) + 20
+        and median(w.moves for w in beside) > 0.8 * median(w.moves for w in without)
     )
 
 
@@ -133,7 +133,7 @@ def test_riders_who_stop_reading_cost_little_and_delay_nobody(
         assert produced > 2 * MAX_BYTES_EACH, "more went out than may wait for one rider"
         assert worst_each < MAX_BYTES_EACH
         assert rider.faults == []
-        # What other tests do on this machine is in both kinds of window. A delay that stalled riders cause is in every
-        # window beside them, so in the best of those; it may not stand out of the worst window without them.
+        # What other tests do on this machine is in both kinds of window, now in one and now in the other: it moves a
+        # best or a worst window. A delay that stalled riders cause is in every window beside them, so in the middle.
         assert _delay_nobody(without, beside), figures
         assert traffic.fault is None
