@@ -8,7 +8,7 @@ gap, and the second after it shows how long that was.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from simulator.counts.latency import Latencies
@@ -24,6 +24,8 @@ STALENESS, POSITION_ERROR = "staleness", "position_error"
 SENT, ACCEPTED, REJECTED, TOLD = "sent", "accepted", "rejected", "told"
 #: A rate or a percentile of the last seconds: shorter is a flicker, longer is the past.
 RECENT_MS = 5_000
+#: The end of a fault that lasts as long as the run, until that is over. Epoch ms.
+OPEN_END_MS = 1 << 62
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,9 +100,15 @@ class Recorder:
         """Something stood at `value`. `cpu_cores/push` is the level `cpu_cores` of the service `push`."""
         self._in(self.levels, name, Level, at_ms).add(value)
 
-    def fault(self, from_ms: int, until_ms: int, words: str) -> None:
-        """The scenario breaks something from then until then."""
-        self.faults.append(Fault(from_ms, until_ms, words))
+    def fault(self, from_ms: int, until_ms: int | None, words: str) -> None:
+        """The scenario is to break something from then until then; None: to the end."""
+        self.faults.append(Fault(from_ms, OPEN_END_MS if until_ms is None else until_ms, words))
+
+    def end_faults(self, at_ms: int) -> None:
+        """Nothing is broken from then on: what had not begun never was, and what had ends then at the latest."""
+        self.faults = [
+            replace(fault, until_ms=min(fault.until_ms, at_ms)) for fault in self.faults if fault.from_ms < at_ms
+        ]
 
     def finish(self, at_ms: int) -> None:
         """The run was over then."""

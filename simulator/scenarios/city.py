@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import csv
 import zlib
+from math import cos, radians
 from pathlib import Path
+from typing import Final
 
 import h3
 
 from simulator.roads.network import RoadNetwork, RoadsError, load_manhattan, load_network
 from simulator.scenarios.scenario import Area, City
+
+#: Of latitude, on a sphere with the mean radius of the Earth, 6,371.0 km.
+M_PER_DEG: Final = 111_195.0
 
 
 def load_city(city: City) -> RoadNetwork:
@@ -31,6 +36,25 @@ def _own_roads(city: City) -> RoadNetwork:
         raise RoadsError(f"city.{member}: {error.filename or nodes}: {error.strerror or error}") from None
     except (ValueError, EOFError, csv.Error, zlib.error):
         raise RoadsError("city: nodes and edges must each be a CSV in UTF-8, or a whole gzip of one") from None
+
+
+def holds_road(roads: RoadNetwork, area: Area) -> bool:
+    """Whether any road comes into `area`, if only between two places. Flat around its centre, as far as it reaches."""
+    east_m = M_PER_DEG * cos(radians(area.lat))
+
+    def flat_m(node: int) -> complex:
+        lat, lon = roads.positions[node]
+        return complex((lon - area.lon) * east_m, (lat - area.lat) * M_PER_DEG)
+
+    return any(_from_origin_m(flat_m(link.from_node), flat_m(link.to_node)) <= area.radius_m for link in roads.links)
+
+
+def _from_origin_m(a: complex, b: complex) -> float:
+    """How far the straight line from `a` to `b` passes from 0."""
+    along = b - a
+    square = abs(along) ** 2
+    share = 0.0 if square == 0 else -(a * along.conjugate()).real / square
+    return abs(a + along * min(1.0, max(0.0, share)))
 
 
 def within(roads: RoadNetwork, area: Area) -> RoadNetwork:

@@ -198,6 +198,16 @@ class Scenario(Table, frozen=True, kw_only=True):
         if self.demand and self.duration_s is not None and self.demand.from_s >= self.duration_s:
             yield "demand.from_s: must be before duration_s"
 
+    def never_begun(self) -> Iterator[str]:
+        """Faults that the run ends before: a slip in a file, and no harm where the command line makes a run shorter."""
+        if self.duration_s is None:
+            return
+        begins = [(f"faults[{number}].from_s", fault.from_s) for number, fault in enumerate(self.faults)]
+        begins += [(f"rider_faults[{number}].at_s", fault.at_s) for number, fault in enumerate(self.rider_faults)]
+        for path, from_s in begins:
+            if from_s >= self.duration_s:
+                yield f"{path}: must be before duration_s, or it never begins"
+
     def with_(
         self,
         drivers: int | None = None,
@@ -253,6 +263,8 @@ def parse_scenario(text: str, name: str, folder: Path, checks: Iterable[Check] =
         raise ScenarioError(f"{name}.toml: is not TOML: {error}") from None
     problems: list[str] = []
     scenario = read_table(raw, Scenario, "", problems)
+    if scenario is not None:
+        problems.extend(scenario.never_begun())
     draft = Draft(tuple(map(_as_it_stands, faults if isinstance(faults := raw.get("faults"), list) else [])))
     problems.extend(problem for check in checks for problem in check(draft))
     if scenario is None or problems:

@@ -149,10 +149,12 @@ class Play:
                 try:
                     await stops.wait_for(beside(sides, self._drive(start_ms)))
                     self._driven_s = time.time() - start_ms / 1_000
+                    self._recorder.end_faults(self._driven_until_ms(start_ms, stops.asked))
                     stops.rearm()
                     await stops.wait_for(beside(sides, self._wind_up(stops.asked)))
                 except Denied as refusal:
                     self._judgement.pings.end(wall_ms())
+                    self._recorder.end_faults(wall_ms())
                     return str(refusal)
         return None
 
@@ -187,9 +189,7 @@ class Play:
             self._errands = new_errands(*self._cast, self._judgement, start_ms)
             self._town.serve(self._errands, f"sim-{start_ms:x}", self._recorded, self._judgement.amiss)
         for fault in scenario.faults:
-            until_s = fault.until_s if fault.until_s is not None else scenario.duration_s
-            if until_s is not None and until_s > fault.from_s:
-                self._mark(start_ms, fault.from_s, until_s, fault.kind)
+            self._mark(start_ms, fault.from_s, fault.until_s, fault.kind)
         for mishap in scenario.rider_faults:
             self._mark(start_ms, mishap.at_s, mishap.at_s + mishap.for_s, f"riders: {mishap.kind}")
         if self._crowd is not None:
@@ -206,8 +206,9 @@ class Play:
             self._emitter,
         )
 
-    def _mark(self, start_ms: int, from_s: float, until_s: float, words: str) -> None:
-        self._recorder.fault(start_ms + round(from_s * 1_000), start_ms + round(until_s * 1_000), words)
+    def _mark(self, start_ms: int, from_s: float, until_s: float | None, words: str) -> None:
+        until_ms = None if until_s is None else start_ms + round(until_s * 1_000)
+        self._recorder.fault(start_ms + round(from_s * 1_000), until_ms, words)
 
     # -- while it runs ----------------------------------------------------------------------------------------------
 
@@ -228,6 +229,11 @@ class Play:
             await self._emitter.room()
             # Whoever is behind must let the riders read all the same.
             await asyncio.sleep(0)
+
+    def _driven_until_ms(self, start_ms: int, asked_to_stop: bool) -> int:
+        # The last ping is due a little before the end.
+        duration_s = self._scenario.duration_s
+        return wall_ms() if asked_to_stop or duration_s is None else start_ms + round(duration_s * 1_000)
 
     def _send(self, sending: Sending, due_s: float) -> None:
         fix, at_ms = sending.fix, sending.send_at_ms

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from math import inf
 from pathlib import Path
 
 from simulator.demand.recorded import Recorded, RequestsError, read_requests
 from simulator.phones.faults import problems_of
 from simulator.roads.network import RoadNetwork, RoadsError
-from simulator.scenarios.city import load_city
+from simulator.scenarios.city import holds_road, load_city
 from simulator.scenarios.scenario import City, Draft, Scenario, ScenarioError
 from simulator.scenarios.shipped import load_scenario
 from simulator.staging.town import requests_of
@@ -61,8 +62,10 @@ def _trips(scenario: Scenario) -> str:
 
 
 def _faults(scenario: Scenario) -> list[str]:
-    """Each kind once, in the order of the file."""
-    kinds = [fault.kind for fault in scenario.faults] + [f"riders: {fault.kind}" for fault in scenario.rider_faults]
+    """Each kind once, in the order of the file, of those that begin before the run ends."""
+    end_s = inf if scenario.duration_s is None else scenario.duration_s
+    kinds = [fault.kind for fault in scenario.faults if fault.from_s < end_s]
+    kinds += [f"riders: {fault.kind}" for fault in scenario.rider_faults if fault.at_s < end_s]
     return list(dict.fromkeys(kinds))
 
 
@@ -88,6 +91,8 @@ def make_ready(scenario: Scenario, tables: Sequence[Path] | None = None) -> Read
             requests_of(scenario, roads, recorded)
         except RequestsError as error:
             problems.append(str(error))
+    if roads is not None:
+        problems.extend(_off_the_roads(scenario, roads))
     if roads is None or recorded is None or problems:
         raise ScenarioError(f"{scenario.name}.toml: {'; '.join(problems)}")
     return Ready(scenario, roads, recorded)
@@ -100,6 +105,12 @@ def _roads(scenario: Scenario, are_an_option: bool, problems: list[str]) -> Road
         words = str(error)
         problems.append(f"--roads: {words.partition(': ')[2]}" if are_an_option else words)
         return None
+
+
+def _off_the_roads(scenario: Scenario, roads: RoadNetwork) -> Iterable[str]:
+    for number, fault in enumerate(scenario.faults):
+        if fault.area is not None and not holds_road(roads, fault.area):
+            yield f"faults[{number}].area: holds no road of this city, so no phone meets it; move it or make it larger"
 
 
 def _recorded(scenario: Scenario, problems: list[str]) -> Sequence[Recorded] | None:

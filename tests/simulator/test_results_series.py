@@ -9,8 +9,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from simulator.counts.latency import Latencies
+from simulator.counts.tally import Tally
 from simulator.results.bounded import Bounded
 from simulator.results.recorder import Recorder
+from simulator.results.screen import glance
 from simulator.results.series import MOST_BINS
 from simulator.results.table import series_of, summaries_of
 
@@ -124,3 +126,25 @@ def test_the_last_seconds_are_told_by_rate_percentile_and_level() -> None:
     assert recent.percentiles["received"] == (50, 50)
     assert recent.levels["riders"] == 16  # of seconds 14 to 18: the one that runs is not whole
     assert recorder.p99s("received", 19_999, 10) == [5_000] + [50] * 9
+
+
+def test_what_was_broken_ends_with_the_drive_and_what_had_not_begun_never_was() -> None:
+    recorder = Recorder(0)
+    for from_ms, until_ms, words in (
+        (0, None, "open"),
+        (2_000, 5_000, "over"),
+        (4_000, 90_000, "cut"),
+        (9_000, 10_000, "never"),
+    ):
+        recorder.fault(from_ms, until_ms, words)
+
+    def now(at_ms: int) -> list[str]:
+        return list(glance(recorder, Tally(), at_ms, "T", None).faults)
+
+    assert now(4_500) == ["open", "over", "cut"]
+    assert now(7_000_000) == ["open"]
+    recorder.end_faults(9_000)
+    assert [(fault.from_ms, fault.until_ms, fault.words) for fault in recorder.faults] == [
+        (0, 9_000, "open"), (2_000, 5_000, "over"), (4_000, 9_000, "cut"),
+    ]  # fmt: skip
+    assert now(9_000) == []

@@ -254,6 +254,27 @@ def test_the_command_line_has_the_last_word() -> None:
             scenario.with_(duration_s=never)
 
 
+def test_a_fault_that_the_run_ends_before_is_refused_in_a_file_and_left_out_of_a_shorter_run() -> None:
+    faults = """
+[[faults]]
+kind = "loss"
+from_s = 60
+[[rider_faults]]
+kind = "reconnect"
+at_s = 59.9
+[[rider_faults]]
+kind = "slow"
+at_s = 90
+for_s = 5
+"""
+    said = complaint("duration_s = 60\n" + SMALLEST + faults)
+    assert "mine.toml: faults[0].from_s: must be before duration_s" in said
+    assert "; rider_faults[1].at_s: must be before duration_s" in said
+    assert "rider_faults[0]" not in said
+    longer = read("duration_s = 100\n" + SMALLEST + faults)
+    assert read(SMALLEST + faults).faults == longer.with_(duration_s=10).faults
+
+
 def test_a_file_of_ones_own_names_its_tables_from_where_it_lies(tmp_path: Path) -> None:
     file = tmp_path / "porto.toml"
     file.write_text(SMALLEST + '[city]\nnodes = "n.csv"\nedges = "e.csv"\n[demand]\nfile = "r.csv"\n')

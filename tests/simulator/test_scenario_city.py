@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from simulator.roads.network import RoadNetwork, RoadsError, load_manhattan
-from simulator.scenarios.city import load_city, within
+from simulator.scenarios.city import holds_road, load_city, within
 from simulator.scenarios.scenario import Area, City
 
 
@@ -36,6 +36,24 @@ def test_a_city_of_ones_own_is_read(tmp_path: Path) -> None:
     (tmp_path / "n.csv").write_text("id,lat,lon\na,0,0\nb,0,0.01\n")
     (tmp_path / "e.csv").write_text("from,to,speed_kph\na,b,30\nb,a,30\n")
     assert len(load_city(City(nodes=str(tmp_path / "n.csv"), edges=str(tmp_path / "e.csv"))).links) == 2
+
+
+@given(
+    st.sampled_from([0.0, 40.75, -60.0]),
+    st.lists(st.tuples(st.floats(-0.01, 0.01), st.floats(-0.01, 0.01)), min_size=2, max_size=2),
+    st.floats(1, 2_000),
+)
+def test_a_road_comes_into_an_area_if_any_place_on_it_does(
+    lat: float, ends: list[tuple[float, float]], radius_m: float
+) -> None:
+    roads = RoadNetwork([(lat + north, 13 + east) for north, east in ends], [(0, 1, 10.0), (1, 0, 10.0)])
+    length_m = roads.links[0].length_m
+    nearest_m = min(
+        h3.great_circle_distance((lat, 13.0), roads.along(0, length_m * step / 500), unit="m") for step in range(501)
+    )
+    # Flat ground is off by less than a metre here, and steps are of up to 6 m.
+    if abs(nearest_m - radius_m) > 7:
+        assert holds_road(roads, Area(lat=lat, lon=13.0, radius_m=radius_m)) == (nearest_m < radius_m)
 
 
 @st.composite

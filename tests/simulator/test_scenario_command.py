@@ -138,6 +138,33 @@ def test_the_city_and_the_requests_are_told_with_the_scenario_and_their_member_a
     assert told(far).startswith("mine.toml: demand.hot_spots[0]: is ")
 
 
+def test_a_tunnel_that_no_road_of_the_city_comes_into_is_refused(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """One in the middle of a long road, far from its ends, is none of these."""
+    nodes, edges, mine = tmp_path / "n.csv", tmp_path / "e.csv", tmp_path / "mine.toml"
+    nodes.write_text("id,lat,lon\na,52.0,13.0\nb,52.0,13.01\n")
+    edges.write_text("from,to,speed_kph\na,b,30\nb,a,30\n")
+
+    def tunnel(lat: float, lon: float) -> str:
+        where = f"area = {{ lat = {lat}, lon = {lon}, radius_m = 50 }}"
+        return f"[[faults]]\nkind = 'tunnel'\nflush = 'in_order'\n{where}\n"
+
+    mine.write_text('title = "T"\n[fleet]\ndrivers = 3\n' + tunnel(52.0004, 13.005) + tunnel(52.0005, 13.005))
+    told = complaint(capsys, str(mine), "--check", "--roads", str(nodes), str(edges))
+    assert "mine.toml: faults[1].area: holds no road of this city" in told
+    assert "faults[0]" not in told
+    told = complaint(capsys, "tunnel", "--check", "--roads", str(nodes), str(edges))
+    assert told.startswith("ridestream simulate: tunnel.toml: ")
+    assert "; faults[0].area: holds no road of this city" in told
+
+
+def test_a_check_names_no_fault_that_a_shorter_run_ends_before(capsys: pytest.CaptureFixture[str]) -> None:
+    for duration_s, faults in (("15", []), ("23", ["riders: reconnect", "riders: half_open"])):
+        assert main(["simulate", "reconnect_storm", "--check", "--json", "--duration-s", duration_s]) == OK
+        assert json.loads(capsys.readouterr().out)["faults"] == faults
+
+
 def test_a_dry_run_tells_a_program_what_it_recorded(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["simulate", "tunnel", *SMALLER, *DRY, "--record", "a.csv", "--json"]) == OK
     told = json.loads(capsys.readouterr().out)
