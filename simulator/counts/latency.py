@@ -2,7 +2,8 @@
 
 A percentile is never below the true one and at most 1 % above it, from 0.01 to any size. What is counted is the
 caller's; throughout the simulator a latency counts from the moment a ping was *due*, not from when a connection was
-free to take it, so that a stall of the system counts against every ping that fell due meanwhile (coordinated omission).
+free to take it, so that a stall of the system counts against every ping that fell due meanwhile (coordinated omission):
+also against those that no rider was ever shown, because a newer one took their place (simulator/posting/departures.py).
 
 Metres are counted the same way: a histogram does not care for the unit.
 """

@@ -2,7 +2,7 @@
 
 Everything comes with the moment it happened, in epoch ms of the wall clock. Durations count from the moment a ping was
 due (simulator/counts/latency.py) and are filed under the moment they ended: while a system stands still its line has a
-gap, and the second after it shows how long that was.
+gap, and the second after it shows how long each ping waited that fell due meanwhile.
 """
 
 from __future__ import annotations
@@ -73,7 +73,7 @@ class Recorder:
                 self._in(self.rates, name, Count, at_ms).count += pings
 
     def received(self, took_ms: float, at_ms: int) -> None:
-        """A rider was shown a move so long after its ping was due."""
+        """A rider was shown a ping, or a newer one in its place, so long after it was due."""
         self._in(self.spreads, RECEIVED, Latencies, at_ms).add(took_ms)
 
     def told(self, cars: int, at_ms: int) -> None:

@@ -17,7 +17,7 @@ from simulator.riders.inbox import Inbox
 from simulator.riders.map_rider import Habits, MapRider, Stroll
 from simulator.riders.reading import Reader
 from simulator.riders.seat import Seat
-from simulator.riders.view import Broken, Faults, SeenCar, Snapshot, Update
+from simulator.riders.view import Broken, Faults, Move, SeenCar, Snapshot, Update
 
 wall_ms = WallClock().now_ms
 
@@ -37,8 +37,9 @@ class Crowd:
 
     `mishaps` are those of each rider (`rider_faults.plan`). Whoever wants to hear more:
     - `on_told(seat, car, server_time_ms, at_ms)`: each car of each snapshot, enter and move, once the seat shows it;
-    - `on_latency(counted, at_ms)`: moves reached riders so long after their fixes were due to set out: those of one
-      tenth of a second of the wall clock, from `at_ms` on, counted in ms;
+    - `on_latency(counted, at_ms)`: fixes reached riders so long after they were due to set out, as moves or passed over
+      by one (simulator/posting/departures.py): those of one tenth of a second of the wall clock, from `at_ms` on,
+      counted in ms;
     - `on_broken(seat, broken, at_ms)`: a promise of the wire was broken;
     - `on_lost(seat, why, at_ms)`: a rider could not come back, or was told not to.
     `at_ms` is epoch time of receipt, in milliseconds.
@@ -65,7 +66,7 @@ class Crowd:
         self._slowest: Finding | None = None
         self._slowest_ms = 0.0
         #: Moves that are not counted yet: who saw them, what, when by the monotonic clock, and when by the wall's.
-        self._moves: list[tuple[Seat, list[SeenCar], float, int]] = []
+        self._moves: list[tuple[Seat, list[Move], float, int]] = []
         self._count_at_ms = 0
         self.faults = Faults()
         self.updates = self.snapshots = self.cars_told = 0
@@ -135,13 +136,13 @@ class Crowd:
 
     @property
     def latency_ms(self) -> Latencies:
-        """From the moment that a fix was due to the rider who saw the move."""
+        """From the moment that a fix was due to the rider who saw the car move to it or beyond."""
         self._count()
         return self._latency_ms
 
     @property
     def slowest(self) -> Finding | None:
-        """The move that took longest."""
+        """The move that took longest, counted from when the first fix it stands for was due."""
         self._count()
         return self._slowest
 
@@ -174,9 +175,7 @@ class Crowd:
     def now_s(self) -> float:
         return 0.0 if self._began_s is None else time.monotonic() - self._began_s
 
-    def shown(
-        self, seat: Seat, message: Snapshot | Update, moved: list[SeenCar], received_s: float, timed: bool
-    ) -> None:
+    def shown(self, seat: Seat, message: Snapshot | Update, moved: list[Move], received_s: float, timed: bool) -> None:
         """A rider's seat shows what `message` told. `timed`: how long it took is the system's doing."""
         at_ms = wall_ms()
         try:
@@ -219,13 +218,12 @@ class Crowd:
                 on_told(seat, car, server_time_ms, at_ms)
 
     def _count(self) -> None:
-        """Time the moves that were seen since the last time."""
+        """Time the moves that were seen since the last time, and with each the fixes that it passed over."""
         moves, self._moves = self._moves, []
-        took_all_ms, took_of = [], self._departures.took_ms
+        took_all_ms, took_of = list[float](), self._departures.took_ms
         for seat, moved, received_s, at_ms in moves:
-            for car in moved:
-                took_ms = took_of(car.driver_id, car.fix_time_ms, received_s)
-                if took_ms is not None:
+            for car, before_ms in moved:
+                for took_ms in took_of(car.driver_id, before_ms, car.fix_time_ms, received_s):
                     took_all_ms.append(took_ms)
                     if took_ms > self._slowest_ms:
                         self._slowest_ms, self._slowest = took_ms, _slow(seat, car, took_ms, at_ms)
@@ -238,7 +236,8 @@ class Crowd:
 
 
 def _slow(seat: Seat, car: SeenCar, took_ms: float, at_ms: int) -> Finding:
-    evidence = {"why": "took longest from due to shown", "took_ms": took_ms, "fix_time_ms": car.fix_time_ms}
+    why = "took longest from due until it, or a newer one, was shown"
+    evidence = {"why": why, "took_ms": took_ms, "fix_time_ms": car.fix_time_ms}
     return Finding(Kind.LATENCY, at_ms, seat.rider, car.driver_id, evidence)
 
 

@@ -32,7 +32,7 @@ from simulator.riders.inbox import Inbox
 from simulator.riders.reading import Reader
 from simulator.riders.rider import Refused, Rider, RiderGone
 from simulator.riders.seat import Seat
-from simulator.riders.view import Broken, Faults, SeenCar, Snapshot, Update
+from simulator.riders.view import Broken, Faults, Move, Snapshot, Update
 
 wall_ms = WallClock().now_ms
 SUB = "near"
@@ -76,7 +76,7 @@ class Company(Protocol):
         """Seconds since the run began."""
 
     def shown(
-        self, seat: Seat, message: Snapshot | Update, moved: list[SeenCar], received_s: float, timed: bool
+        self, seat: Seat, message: Snapshot | Update, moved: list[Move], received_s: float, timed: bool
     ) -> None: ...
 
     def broken(self, seat: Seat, broken: Broken) -> None: ...
@@ -212,7 +212,7 @@ class MapRider:
         self._slow, self.seat.settled_since_ms = False, wall_ms()
         return None
 
-    def _shown(self, message: Snapshot | Update, moved: list[SeenCar], received_s: float) -> None:
+    def _shown(self, message: Snapshot | Update, moved: list[Move], received_s: float) -> None:
         assert self._rider is not None
         if isinstance(message, Snapshot):
             self.seat.cars = self._rider.views[SUB].cars

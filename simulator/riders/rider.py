@@ -20,7 +20,7 @@ import msgspec
 from push.protocol import BEARER_SUBPROTOCOL_PREFIX, SUBPROTOCOL
 from simulator.riders.inbox import Inbox
 from simulator.riders.reading import Reader
-from simulator.riders.view import Faults, SeenCar, Snapshot, Update, View
+from simulator.riders.view import Faults, Move, SeenCar, Snapshot, Update, View
 from simulator.riders.wire import RiderGone as RiderGone
 from simulator.riders.wire import RiderWire, open_wire
 
@@ -60,7 +60,7 @@ class Rider:
     """One connection. Times of receipt are monotonic, in seconds.
 
     `on_move(car, received_s)` hears of each car that moved to a newer fix. `on_shown(message, moved, received_s)` hears
-    of each snapshot and update once its view shows it, with the cars in it that moved. `receive_buffer_bytes` is for
+    of each snapshot and update once its view shows it, with the moves in it. `receive_buffer_bytes` is for
     riders who will read slowly: what waits for them in the kernel (see `wire.open_wire`). `reader` may be shared,
     and so may `inbox`; with one, a view shows a message a moment after it was received, and at the latest when the
     connection ends.
@@ -72,7 +72,7 @@ class Rider:
         token: str,
         auth: Literal["header", "message", "subprotocol"] = "header",
         on_move: Callable[[SeenCar, float], None] | None = None,
-        on_shown: Callable[[Snapshot | Update, list[SeenCar], float], None] | None = None,
+        on_shown: Callable[[Snapshot | Update, list[Move], float], None] | None = None,
         faults: Faults | None = None,
         receive_buffer_bytes: int | None = None,
         reader: Reader | None = None,
@@ -288,7 +288,7 @@ class Rider:
         view = self.views.get(message.sub)
         if view is None:
             return
-        moved: list[SeenCar] = []
+        moved: list[Move] = []
         if isinstance(message, Snapshot):
             view.show(message)
         else:
@@ -296,5 +296,5 @@ class Rider:
         if self._on_shown is not None:
             self._on_shown(message, moved, received_s)
         if self._on_move is not None:
-            for car in moved:
-                self._on_move(car, received_s)
+            for move in moved:
+                self._on_move(move.car, received_s)

@@ -45,6 +45,14 @@ class Update(msgspec.Struct, tag_field="type", tag="update", gc=False):
     leave: list[str]
 
 
+class Move(NamedTuple):
+    """A car whose marker goes to a newer fix."""
+
+    car: SeenCar
+    #: Time of the fix that was shown until then.
+    before_ms: int
+
+
 class Broken(NamedTuple):
     """One broken promise, in words without positions."""
 
@@ -98,7 +106,7 @@ class View:
             self._place(car)
         self._count()
 
-    def change(self, update: Update) -> list[SeenCar]:
+    def change(self, update: Update) -> list[Move]:
         """Apply an update. Returns the cars that moved to a newer fix than the one shown before."""
         if self.seq == 0:
             self.faults.note("update before the first snapshot")
@@ -113,14 +121,14 @@ class View:
             if car.driver_id in self.cars:
                 self.faults.note(f"{car.driver_id} entered but was there", car.driver_id)
             self._place(car)
-        moved, cars, newest_ms = [], self.cars, self._newest_ms
+        moved, cars, newest_ms = list[Move](), self.cars, self._newest_ms
         for car in update.move:
             driver_id, fix_time_ms = car.driver_id, car.fix_time_ms
             before = cars.get(driver_id)
             if before is None:
                 self.faults.note(f"{driver_id} moved but was not there", driver_id)
             elif fix_time_ms > before.fix_time_ms:
-                moved.append(car)
+                moved.append(Move(car, before.fix_time_ms))
             # As `_place` does, which a million times a minute is too dear for what nearly always happens.
             if fix_time_ms > newest_ms.get(driver_id, fix_time_ms):
                 newest_ms[driver_id] = fix_time_ms

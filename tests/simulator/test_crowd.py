@@ -206,6 +206,30 @@ async def test_a_rider_who_reads_nothing_for_a_while_then_reads_all_and_is_judge
     assert crowd.clean
 
 
+async def test_a_rider_whose_push_stalled_is_charged_with_each_ping_that_fell_due_meanwhile() -> None:
+    departures = Departures()
+    now_s = time.monotonic()
+    for number in range(1, 12):
+        fix = Fix(driver_id="a", fix_time_ms=NOW_MS + 200 * number, lat=0.5, lon=0.5)
+        departures.note([fix], now_s - 2.0 + 0.2 * (number - 1))
+    async with fake_push() as push:
+        crowd = Crowd(push.url, str, 1, PLACES, Random(1), departures)
+        crowd.start()
+        await eventually(lambda: crowd.connected)
+        await push.move(push.sockets[0], "near", "a", NOW_MS + 200)
+        await eventually(lambda: crowd.latency_ms.count)
+        assert crowd.latency_ms.count == 1, "the rider saw nothing before the snapshot"
+        await push.move(push.sockets[0], "near", "a", NOW_MS + 2_000)
+        await eventually(lambda: crowd.latency_ms.count > 1)
+        assert crowd.latency_ms.count == 10
+        await push.move(push.sockets[0], "near", "a", NOW_MS + 2_200)
+        await eventually(lambda: crowd.latency_ms.count > 10)
+        await crowd.stop()
+    assert crowd.latency_ms.count == 11
+    assert crowd.slowest is not None
+    assert crowd.slowest.evidence["took_ms"] == crowd.latency_ms.max_ms >= 2_000
+
+
 async def test_riders_of_a_server_that_leaves_come_back_when_it_said(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(map_rider, "RECONNECT_S", 1e6)
     monkeypatch.setattr(map_rider, "LONGEST_RECONNECT_S", 1e6)

@@ -8,21 +8,8 @@ from typing import Any
 import pytest
 from websockets.asyncio.server import ServerConnection
 
-from simulator.fleet.fixes import Fix
-from simulator.posting.departures import MOST_REMEMBERED, Departures
 from simulator.riders.rider import Refused, Rider, RiderGone
 from tests.simulator.fake_push import NOW_MS, fake_push, say
-
-
-def test_arrivals_are_timed_from_the_first_departure_and_the_oldest_are_forgotten() -> None:
-    departures = Departures()
-    fix = Fix(driver_id="a", fix_time_ms=1, lat=0.0, lon=0.0)
-    departures.note([fix], 10.0)
-    departures.note([fix], 20.0)
-    assert departures.took_ms("a", 1, 10.5) == 500.0
-    assert departures.took_ms("a", 2, 10.5) is None
-    departures.note((Fix(driver_id="b", fix_time_ms=n, lat=0.0, lon=0.0) for n in range(MOST_REMEMBERED)), 30.0)
-    assert departures.took_ms("a", 1, 40.0) is None
 
 
 @pytest.mark.parametrize("auth", ["header", "message", "subprotocol"])

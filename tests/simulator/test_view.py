@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from simulator.riders.view import Broken, Faults, SeenCar, Snapshot, Update, View
+from simulator.riders.view import Broken, Faults, Move, SeenCar, Snapshot, Update, View
 
 NOW_MS = 1_000_000
 
@@ -31,7 +31,7 @@ def test_a_view_follows_what_enters_moves_and_leaves() -> None:
     view = view_with(car("a", 10), car("b", 10))
     moved = view.change(update(2, enter=[car("c", 11)], move=[car("a", 12)], leave=["b"]))
     assert {driver: seen.fix_time_ms for driver, seen in view.cars.items()} == {"a": 12, "c": 11}
-    assert [seen.driver_id for seen in moved] == ["a"]
+    assert moved == [Move(car("a", 12), before_ms=10)]
     assert (view.seq, view.faults.count) == (2, 0)
 
 
