@@ -92,7 +92,7 @@ def must_arrive(
     `sent` are (fix time, what was sent) until `visit.leaving_ms`, oldest first. Of those to be shown the last in a row
     within the radius count, when ingest accepted them at most `fresh_ms` after they were taken. What was accepted at
     `a` has been looked at by `a + settle_ms`. So one look falls between the first and `settle_ms` later, and another
-    no later than `settle_ms` after a fix that was accepted later than that.
+    no later than `settle_ms` after a newer fix that was accepted later than that.
     """
     inside: list[tuple[int, Sent]] = []
     for fix_time_ms, fix in reversed(sent):
@@ -109,7 +109,13 @@ def must_arrive(
         inside.append((fix_time_ms, fix))
     inside.reverse()
     first_ms = _accepted_ms(inside[0][1]) if inside else 0
-    again = any(first_ms + settle_ms < _accepted_ms(fix) <= visit.leaving_ms - settle_ms for _, fix in inside[1:])
+    by_ms = first_ms + settle_ms
+    # Where fixes overtake one another, only a newer one than was looked at is another look.
+    seen_ms = max((fix_time_ms for fix_time_ms, fix in inside if _accepted_ms(fix) <= by_ms), default=0)
+    again = any(
+        fix_time_ms > seen_ms and by_ms < _accepted_ms(fix) <= visit.leaving_ms - settle_ms
+        for fix_time_ms, fix in inside
+    )
     return inside if again else []
 
 
