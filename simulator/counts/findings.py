@@ -25,6 +25,7 @@ class Kind(StrEnum):
     TRIP_EVENT_LOST = "trip_event_lost"
     TRIP_EVENT_DOUBLED = "trip_event_doubled"
     TRIP_EVENT_OUT_OF_ORDER = "trip_event_out_of_order"
+    TRIP_EVENT_LATE = "trip_event_late"
     TRIP_EVENT_FALSE = "trip_event_false"
     PROGRESS_ERROR = "progress_error"
     PING_UNACCOUNTED = "ping_unaccounted"

@@ -48,10 +48,14 @@ class Figures:
     screens_least: int = 1
     #: Of the ETAs that riders of trips were told, in seconds; judged where the scenario bounds it.
     eta_error_p90_s: float | None = None
+    #: Of the cars that riders of trips are shown as live; judged where the scenario bounds it.
+    trip_position_error_p99_m: float | None = None
     #: How many trips were judged to their end, and how many must have been. None: nobody asked for one, or it is too
     #: soon to say.
     trips_judged: int | None = None
     trips_least: int = 1
+    #: Somebody stopped the run before its end: what was not measured until then breaks nothing.
+    stopped: bool = False
     #: The worst case of each, to show where a bound is broken.
     slowest: Finding | None = None
     farthest: Finding | None = None
@@ -82,7 +86,7 @@ class Verdict(NamedTuple):
 
 
 SCREENS_JUDGED, TRIPS_JUDGED = "screens_judged", "trips_judged"
-ETA_ERROR = "eta_error_p90_s"
+ETA_ERROR, TRIP_POSITION_ERROR = "eta_error_p90_s", "trip_position_error_p99_m"
 #: How often must have been looked: a run in which nothing could be judged has not passed.
 FLOORS = frozenset({SCREENS_JUDGED, TRIPS_JUDGED})
 
@@ -99,7 +103,7 @@ def _on_findings(bounds: Bounds, findings: Findings) -> Iterator[Verdict]:
 
 
 def _on_figures(bounds: Bounds, figures: Figures) -> Iterator[Verdict]:
-    watched = figures.screens_judged is not None
+    watched = figures.screens_judged is not None and not figures.stopped
     for name, found, worst in (
         ("latency_p99_ms", figures.latency_p99_ms, figures.slowest),
         ("position_error_p99_m", figures.position_error_p99_m, figures.farthest),
@@ -109,13 +113,16 @@ def _on_figures(bounds: Bounds, figures: Figures) -> Iterator[Verdict]:
         if found is not None or watched:
             yield Verdict(name, bound, found, found is not None and found <= bound, worst)
     # Of a run that somebody stopped no trip is judged, and nobody had to arrive.
-    if bounds.eta_error_p90_s is not None and (figures.eta_error_p90_s, figures.trips_judged) != (None, None):
-        found = figures.eta_error_p90_s
-        yield Verdict(ETA_ERROR, bounds.eta_error_p90_s, found, found is not None and found <= bounds.eta_error_p90_s)
+    for name, bound, found in (
+        (ETA_ERROR, bounds.eta_error_p90_s, figures.eta_error_p90_s),
+        (TRIP_POSITION_ERROR, bounds.trip_position_error_p99_m, figures.trip_position_error_p99_m),
+    ):
+        if bound is not None and (found, figures.trips_judged) != (None, None):
+            yield Verdict(name, bound, found, found is not None and found <= bound)
     for name, judged, wanted in (
         (SCREENS_JUDGED, figures.screens_judged, figures.screens_least),
         (TRIPS_JUDGED, figures.trips_judged, figures.trips_least),
     ):
-        if judged is not None:
+        if judged is not None and (judged or not figures.stopped):
             least = max(1, wanted)
             yield Verdict(name, least, judged, judged >= least)

@@ -4,11 +4,13 @@ Judged is only what a rider was connected and reading for (`TripView.settled_sin
 `settle_ms` of grace. What a view notes by itself (a gap, a car that goes back) is not judged again here.
 
     told     each position: the fix was sent, was accepted, is the car's, and is as the phone said; and its progress
-    sweep    once a second: shown as live and old; accepted and not shown; shown after the end; position errors
+    sweep    once a second: shown as live and old; accepted and not shown; shown after the end; off by a newer fix;
+             events that are not told yet, or were told late (trip_news.py); position errors
     judge    at the end: events lost, doubled, out of order, false; the track's fixes lost and doubled
 
-A position's error is taken against where the car is when the rider is told, so it holds the way driven meanwhile. That
-is known a little later than the position, so it is reckoned `REPORTED_MS` afterwards.
+A position's error is taken once a second, from what is shown as live to where the car is, so it holds the way driven
+since the fix. That is known a little later, so it is reckoned `REPORTED_MS` afterwards. After a second in which the
+simulator itself stood still nothing is held against anybody until `settle_ms` have gone by: its riders did not read.
 """
 
 from __future__ import annotations
@@ -27,6 +29,7 @@ from simulator.dispatch.trip_answers import Ledger, Log, Track, TripEvent
 from simulator.oracle.attributes import altered
 from simulator.oracle.journeys import Journey
 from simulator.oracle.trip_logs import judge_log, judge_promises
+from simulator.oracle.trip_news import EventsDue, Late, newer_fix
 from simulator.oracle.trip_tracks import SAME_DEG, Span, judge_track
 from simulator.oracle.truth import TRACK_KEPT_S, Truth
 from simulator.phones.outboxes import Sent
@@ -42,6 +45,11 @@ class TripPromises:
 
     stale_after_ms: int = 15_000
     settle_ms: int = 3_000
+    #: As on the map (promises.py): a car this far from where a newer fix has it is shown off; and is not there at all.
+    margin_m: float = 15.0
+    ghost_error_m: float = 100.0
+    #: How often the oracle looks.
+    sweep_ms: int = 1_000
 
 
 @dataclass(slots=True)
@@ -52,6 +60,7 @@ class _Case:
     driver: int
     driver_id: str
     journey: Journey
+    due: EventsDue
     history: Sequence[TripEvent] = ()
     #: The driver was acknowledged to be on the way; somebody asked to end it; that was acknowledged.
     under_way_ms: int = 0
@@ -69,10 +78,12 @@ class TripOracle:
     def __init__(self, truth: Truth, findings: Findings, promises: TripPromises | None = None) -> None:
         self._truth, self._findings, self._promises = truth, findings, promises or TripPromises()
         self._cases: dict[str, _Case] = {}
-        self._positions: deque[tuple[int, int, TripCar]] = deque()
-        #: Where cars are on their ways, as it was told of a fix: (when told, driver, fix time, place).
-        self._places: deque[tuple[int, int, int, tuple[float, float]]] = deque()
-        #: Metres, of cars told as live; and ms from the moment something was said until the rider was told.
+        #: Where cars are, as it was shown or told: (when that was, driver, the time it is of, place, what to count in).
+        self._places: deque[tuple[int, int, int, tuple[float, float], Latencies]] = deque()
+        #: Found by stream, and told: judged by the next sweep, which knows whether the simulator stood still meanwhile.
+        self._found: deque[tuple[_Case, Late]] = deque()
+        self._swept_ms = self._stood_ms = 0
+        #: Metres, of cars shown as live; and ms from the moment something was said until the rider was told.
         self.position_error_m, self.event_ms = Latencies(), Latencies()
         #: Metres from where a car was on its way, so what remained of it, to where it was when the fix was taken; and
         #: seconds from each ETA of a stop to when the car came to stand there.
@@ -87,8 +98,9 @@ class TripOracle:
     def open(self, ride: Ride, view: TripView) -> None:
         """A trip is about to be made, its ways are known, and somebody will watch it."""
         promises, driver = self._promises, self._truth.number[ride.driver_id]
+        due = EventsDue(promises.settle_ms)
         journey = Journey(ride, promises.settle_ms, promises.stale_after_ms - promises.settle_ms)
-        self._cases[ride.trip_id] = _Case(view, driver, ride.driver_id, journey)
+        self._cases[ride.trip_id] = _Case(view, driver, ride.driver_id, journey, due)
         self.opened += 1
 
     def asked(self, trip_id: str, state: str, at_ms: int) -> None:
@@ -102,6 +114,7 @@ class TripOracle:
         case = self._cases[trip.trip_id]
         judge_promises(case.history, trip.history, partial(self._note, case, at_ms))
         case.history = trip.history
+        case.due.said(trip.history, at_ms)
         case.journey.answered(state, at_ms)
         if state == ENROUTE_TO_PICKUP:
             case.under_way_ms = at_ms
@@ -125,6 +138,10 @@ class TripOracle:
             # Only who was there when it was said tells how long that takes.
             if event.by and view.settled_since_ms is not None and view.settled_since_ms < event.at_ms:
                 self.event_ms.add(at_ms - event.at_ms)
+            elif not event.by and view.settled_since_ms is not None:
+                fix = self._truth.was_sent(case.driver, event.at_ms)
+                if fix is not None and fix.judged_ms is not None:
+                    self._found.append((case, Late(event, fix.judged_ms, view.settled_since_ms, at_ms)))
         if news.car is not None:
             self._judge_car(case, news.car, at_ms)
             if news.progress is None:
@@ -134,20 +151,25 @@ class TripOracle:
 
     def sweep(self, now_ms: int) -> None:
         """Look at what all riders are shown now."""
-        while self._positions and self._positions[0][0] <= now_ms - REPORTED_MS:
-            at_ms, driver, car = self._positions.popleft()
-            here = self._truth.where(driver, at_ms)
-            if here is not None:
-                self.position_error_m.add(h3.great_circle_distance(here, (car.lat, car.lon), unit="m"))
+        settle_ms = self._promises.settle_ms
+        if self._swept_ms and now_ms - self._swept_ms > self._promises.sweep_ms + settle_ms // 2:
+            self._stood_ms = now_ms
+        self._swept_ms = now_ms
+        while self._found:
+            found_case, late = self._found.popleft()
+            if late.by_ms(self._stood_ms) > settle_ms:
+                self._late(found_case, late, now_ms)
         while self._places and self._places[0][0] <= now_ms - REPORTED_MS:
-            _, driver, fix_time_ms, place = self._places.popleft()
-            here = self._truth.where(driver, fix_time_ms)
+            _, driver, of_ms, place, errors = self._places.popleft()
+            here = self._truth.where(driver, of_ms)
             if here is not None:
-                self.way_error_m.add(h3.great_circle_distance(here, place, unit="m"))
+                errors.add(h3.great_circle_distance(here, place, unit="m"))
         for case in self._cases.values():
             since_ms = case.view.settled_since_ms
-            if since_ms is not None and since_ms <= now_ms - self._promises.settle_ms:
+            if since_ms is not None and max(since_ms, self._stood_ms) <= now_ms - settle_ms:
                 self._look(case, now_ms)
+                for late in case.due.late(case.view.events, max(since_ms, self._stood_ms), now_ms):
+                    self._late(case, late, now_ms)
 
     # -- at the end -------------------------------------------------------------------------------------------------
 
@@ -191,8 +213,6 @@ class TripOracle:
         return Span(from_ms, until_ms, at_ms - settle_ms)
 
     def _judge_car(self, case: _Case, car: TripCar, at_ms: int) -> None:
-        if car.freshness == LIVE:
-            self._positions.append((at_ms, case.driver, car))
         if car.driver_id != case.driver_id:
             return
         sent = self._truth.was_sent(case.driver, car.fix_time_ms)
@@ -214,13 +234,22 @@ class TripOracle:
         sent = self._truth.was_sent(case.driver, car.fix_time_ms) if car.driver_id == case.driver_id else None
         place = case.journey.progressed(progress, car, sent, case.view.server_time_ms, note)
         if place is not None:
-            self._places.append((at_ms, case.driver, car.fix_time_ms, place))
+            self._places.append((at_ms, case.driver, car.fix_time_ms, place, self.way_error_m))
 
     def _look(self, case: _Case, now_ms: int) -> None:
         view, settle_ms = case.view, self._promises.settle_ms
         car = view.car
         ended = case.ended_ms and case.ended_ms <= now_ms - settle_ms
-        self._lasts(case, Kind.GHOST, bool(ended and car is not None), now_ms, "shown after the end of the trip")
+        newer = None
+        if car is not None and view.freshness == LIVE and case.under_way_ms and not case.ending_ms:
+            self._places.append((now_ms, case.driver, now_ms, (car.lat, car.lon), self.position_error_m))
+            newer = newer_fix(self._truth, case.driver, car, case.under_way_ms + settle_ms, now_ms - settle_ms)
+        off_m, behind = newer or (0.0, {})
+        elsewhere = off_m > self._promises.ghost_error_m
+        what = "is elsewhere by a newer fix" if elsewhere else "shown after the end of the trip"
+        self._lasts(case, Kind.GHOST, elsewhere or bool(ended and car is not None), now_ms, what, **behind)
+        off = not elsewhere and off_m > self._promises.margin_m
+        self._lasts(case, Kind.POSITION_ERROR, off, now_ms, "is off by a newer fix", **behind)
         age_ms = 0 if car is None else now_ms - car.fix_time_ms
         old = view.freshness == LIVE and car is not None and age_ms > self._promises.stale_after_ms + settle_ms
         self._lasts(
@@ -250,6 +279,10 @@ class TripOracle:
             if settled and sent.expect == "shown":
                 return fix_time_ms, sent
         return None
+
+    def _late(self, case: _Case, late: Late, now_ms: int) -> None:
+        what = "not told yet" if late.told_ms is None else "told late"
+        self._note(case, now_ms, Kind.TRIP_EVENT_LATE, what=what, **late.evidence(now_ms, self._stood_ms))
 
     def _lasts(self, case: _Case, kind: Kind, wrong: bool, at_ms: int, what: str, **evidence: object) -> None:
         """Note it when it begins."""

@@ -102,6 +102,10 @@ class Truth:
                 lat[driver], lon[driver], fix_time_ms[driver] = step.lat, step.lon, step.fix_time_ms
         return Fixes(lat.copy(), lon.copy(), fix_time_ms.copy())
 
+    def settled_fix(self, driver: int, horizon_ms: int) -> Settled:
+        """One driver's newest fix to be shown of those accepted by `horizon_ms`; its `fix_time_ms` is 0 if none."""
+        return self._outboxes[driver].settled(horizon_ms)
+
     def newest(self) -> Fixes:
         """For each driver the newest fix to be shown of those sent at all."""
         lat, lon, fix_time_ms = self._newest

@@ -22,6 +22,7 @@ class Bounds(Table, frozen=True, kw_only=True):
     trip_event_lost: Count = 0
     trip_event_doubled: Count = 0
     trip_event_out_of_order: Count = 0
+    trip_event_late: Count = 0
     trip_event_false: Count = 0
     progress_error: Count = 0
     ping_unaccounted: Count = 0
@@ -35,6 +36,8 @@ class Bounds(Table, frozen=True, kw_only=True):
     latency_p99_ms: Annotated[float, Meta(gt=0, le=MOST_S)] = 5_000.0
     #: Against the truth when it is shown: GPS noise and the way since the fix.
     position_error_p99_m: Metres = 100.0
+    #: The same, of the cars that riders of trips are shown. None: as the findings have it, and no figure.
+    trip_position_error_p99_m: Metres | None = None
     #: From the ETAs that riders of trips are told to when their cars stood there. None: nobody promises how good.
     eta_error_p90_s: Annotated[float, Meta(gt=0, le=MOST_S)] | None = None
     #: For so long after a change nobody is blamed for what a rider is shown.

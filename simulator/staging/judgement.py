@@ -10,6 +10,7 @@ from msgspec.structs import astuple
 
 from simulator.counts.findings import Findings, Kind
 from simulator.counts.latency import Latencies
+from simulator.dispatch.dispatch import CONFIRM_MS
 from simulator.dispatch.trip_answers import Nearby
 from simulator.oracle.nearby import NearbyOracle, count_tenths
 from simulator.oracle.nearby_answers import Asked, judge_answer
@@ -34,9 +35,11 @@ class Judgement:
 
     def __init__(self, town: Town, bounds: Bounds, promises: Promises) -> None:
         self._town, self._truth, self._bounds = town, town.truth, bounds
+        self._settle_ms = promises.settle_ms
         self.findings = Findings()
         self.nearby = NearbyOracle(town.truth, self.findings, promises)
-        self.trips = TripOracle(town.truth, self.findings, TripPromises(settle_ms=promises.settle_ms))
+        of_trips = TripPromises(settle_ms=promises.settle_ms, sweep_ms=promises.sweep_ms)
+        self.trips = TripOracle(town.truth, self.findings, of_trips)
         self.pings = PingOracle(self.findings)
 
     def judged(self, driver_id: str, fix_time_ms: int, reason: str | None, at_ms: int) -> None:
@@ -49,6 +52,10 @@ class Judgement:
         if driver_id is None:
             self.findings.note(Kind.LATENCY, at_ms, rider_id, "", why="GET /v1/nearby was not answered within 2 s")
         else:
+            # Dispatch knows where it is; riders need not yet, where ingest took its first fix only at another try.
+            asked_ms = at_ms - CONFIRM_MS - self._settle_ms
+            if not self._truth.settled_fix(self._truth.number[driver_id], asked_ms).fix_time_ms:
+                return
             why = "the nearest driver is not in the answer of GET /v1/nearby"
             self.findings.note(Kind.MISSING, at_ms, rider_id, driver_id, why=why)
 
@@ -75,8 +82,8 @@ class Judgement:
         for why in crowd.lost:
             self.findings.note(Kind.RIDER_LOST, at_ms, "map", "", why=why)
 
-    def verdicts(self, crowd: Crowd | None, elapsed_s: float) -> list[Verdict]:
-        """As of so long after the start."""
+    def verdicts(self, crowd: Crowd | None, elapsed_s: float, stopped: bool = False) -> list[Verdict]:
+        """As of so long after the start, when somebody `stopped` it or it goes on to its end."""
         watched, trips = crowd is not None, self.trips
         return judge(
             self._bounds,
@@ -86,6 +93,8 @@ class Judgement:
                 position_error_p99_m=self.nearby.position_error_m.percentile(99) if watched else None,
                 screens_judged=self.nearby.screens_judged if watched else None,
                 screens_least=0 if crowd is None else least_screens(len(crowd.seats), elapsed_s),
+                stopped=stopped,
+                trip_position_error_p99_m=trips.position_error_m.percentile(99),
                 eta_error_p90_s=trips.eta_error_s.percentile(90),
                 # Until the end, and when somebody stopped the run, trips are still to be judged.
                 trips_judged=trips.judged if trips.is_over and self._requested() else None,

@@ -109,7 +109,7 @@ class Play:
             self._recorder.finish(wall_ms())
             return Played(
                 self._judgement,
-                self._judgement.verdicts(self._crowd, self._driven_s),
+                self._judgement.verdicts(self._crowd, self._driven_s, stops.asked),
                 self._recorder,
                 self._tally,
                 self._fingerprint.hexdigest(),

@@ -90,6 +90,7 @@ class Seen:
             "track_fixes": oracle.fixes,
             "riders_cut": errands.cut,
             "event_ms": oracle.event_ms.summary(),
+            "position_error_m": oracle.position_error_m.summary(),
             "way_error_m": oracle.way_error_m.summary(),
             "eta_error_s": oracle.eta_error_s.summary(),
         }

@@ -428,6 +428,36 @@ MUTATIONS = (
         "trip_event_lost",
         (Edit("stream/arrivals.py", "if self.inside >= AGREEING_FIXES:", "if self.inside >= 600:"),),
     ),
+    # --- what a trip's rider is told in time -----------------------------------------------------------------------
+    Mutation(
+        "trip_positions_seldom",
+        "the rider of a trip is told where the car is only every twelve seconds, just before it would be stale",
+        RIDES,
+        "position_error",
+        (
+            Edit(
+                "push/trip_outbox.py",
+                "if positions and shown.car is not None and shown.car != self._car:",
+                "if positions and shown.car is not None and (\n"
+                "            self._car is None or shown.car.fix_time_ms >= self._car.fix_time_ms + 12_000\n"
+                "        ):",
+            ),
+        ),
+    ),
+    Mutation(
+        "trip_events_late",
+        "the rider of a trip is told its events ten seconds late, but for its end",
+        RIDES,
+        "trip_event_late",
+        (
+            Edit(
+                "push/trip_outbox.py",
+                "        if entries or mark > self._mark:\n",
+                "        held = entries and not shown.trip.ended and now_ms < entries[-1].event.at_ms + 10_000\n"
+                "        if (entries or mark > self._mark) and not held:\n",
+            ),
+        ),
+    ),
     # --- what is believed ------------------------------------------------------------------------------------------
     Mutation(
         "leaps_believed",

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
+from types import SimpleNamespace
+from typing import cast
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -10,10 +12,12 @@ from hypothesis import strategies as st
 from simulator.counts.findings import Findings, Kind
 from simulator.fleet.fixes import Fix
 from simulator.oracle.pings import PingOracle
-from simulator.oracle.promises import Figures, judge
+from simulator.oracle.promises import Figures, Promises, judge
+from simulator.oracle.truth import Truth
 from simulator.phones.phones import Sending
 from simulator.scenarios.bounds import Bounds
-from simulator.staging.judgement import least_trips
+from simulator.staging.judgement import Judgement, least_trips
+from simulator.staging.town import Town
 
 
 def sending(expect: str = "shown", driver: int = 0, fix_time_ms: int = 1_000) -> Sending:
@@ -112,6 +116,21 @@ def test_etas_are_judged_only_where_a_scenario_says_how_good_they_are_to_be() ->
     assert all(each.ok for each in stopped), "nobody has to have arrived when somebody stops the run"
 
 
+def test_where_the_car_of_a_trip_is_shown_is_measured_and_judged_where_a_scenario_bounds_it() -> None:
+    far = Figures(trip_position_error_p99_m=80.0, trips_judged=3)
+    assert all(each.ok for each in judge(Bounds(), Findings(), far))
+    broken = [each.name for each in judge(Bounds(trip_position_error_p99_m=60), Findings(), far) if not each.ok]
+    assert broken == ["trip_position_error_p99_m"]
+
+
+def test_a_run_that_was_stopped_before_anything_was_measured_broke_nothing() -> None:
+    soon = Figures(screens_judged=0, stopped=True)
+    assert all(each.ok for each in judge(Bounds(), Findings(), soon))
+    slow = Figures(screens_judged=4, latency_p99_ms=9_000.0, position_error_p99_m=25.0, stopped=True)
+    broken = [each.name for each in judge(Bounds(), Findings(), slow) if not each.ok]
+    assert broken == ["latency_p99_ms"], "what was measured counts"
+
+
 def test_a_bound_that_is_broken_names_the_first_case() -> None:
     findings = Findings()
     for number in range(3):
@@ -130,3 +149,16 @@ def test_a_run_in_which_nothing_could_be_judged_does_not_pass() -> None:
     assert all(each.ok for each in judge(Bounds(latency_p99_ms=80), Findings(), seen))
     slow = [each.name for each in judge(Bounds(latency_p99_ms=79.9), Findings(), seen) if not each.ok]
     assert slow == ["latency_p99_ms"]
+
+
+def test_the_nearest_driver_has_to_be_nearby_once_one_of_its_fixes_has_settled() -> None:
+    truth = Truth(["d-0"])
+    judgement = Judgement(cast(Town, SimpleNamespace(truth=truth)), Bounds(), Promises())
+    truth.sent(sending(fix_time_ms=1_000), 1_000)
+    judgement.amiss("r-1", "d-0", 20_000)
+    assert not judgement.findings.counts, "ingest has not accepted it yet"
+    truth.judged(0, 1_000, None, 4_000)
+    judgement.amiss("r-1", "d-0", 8_900)
+    assert not judgement.findings.counts, "two seconds ago, when dispatch asked, that was news"
+    judgement.amiss("r-1", "d-0", 9_100)
+    assert judgement.findings.counts == {Kind.MISSING: 1}
