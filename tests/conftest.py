@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,10 @@ from tests.oracle.trace import shared_data as find_shared_data
 _WORKER = int((os.environ.get("PYTEST_XDIST_WORKER") or "gw0").removeprefix("gw")) % 8
 _PORTS = len(engines.PICKED_PORTS) // 8
 engines.PICKED_PORTS = engines.PICKED_PORTS[_WORKER * _PORTS : (_WORKER + 1) * _PORTS]
+
+# A shell that runs us in the background has us ignore Ctrl-C, and every process that we start inherits that.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # How long an example takes says how busy the machine is, nothing about what is claimed.
 settings.register_profile("ridestream", deadline=None, suppress_health_check=[HealthCheck.too_slow])
