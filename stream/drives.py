@@ -11,6 +11,7 @@ from msgspec.structs import replace
 from ingest.events import Ping
 from ingest.trips import (
     ARRIVED_AT_INTERMEDIATE_DESTINATION,
+    CANCELED,
     NEW,
     PICKUP,
     WAYPOINT_PREFIX,
@@ -74,7 +75,7 @@ class Drive:
     def turn(self, trip: Trip) -> None:
         """The trip's state may have changed, and with it where the car is heading."""
         before, self._trip = self._trip, trip
-        if trip.state != NEW:
+        if trip.state not in (NEW, CANCELED):
             self._free_ms = self.start_ms
         if (before.approach, before.route, before.waypoints) != (trip.approach, trip.route, trip.waypoints):
             self._legs = self._on_route = None

@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Final, NamedTuple
 
-from ingest.trips import CREATED, ENDED, NEW, REASSIGNED, Trip
+from ingest.trips import CREATED, ENDED, REASSIGNED, Trip
 
 #: Event time that never comes: it has not ended.
 NEVER_MS: Final = 1 << 62
@@ -52,7 +52,8 @@ def barred(trip: Trip, others: Iterable[Trip]) -> tuple[Stretch, ...]:
     """Where the driver of `trip` was in these stretches, its rider is not to know; in order of time."""
     began_ms = began_of(trip)
     rides = [ride for ride in rides_of(trip, trip.driver_id) if ride.from_ms >= began_ms]
-    set_off_ms = rides[-1].from_ms if rides else NEVER_MS if trip.state == NEW else began_ms
+    # A trip that was called off before it began has never set off.
+    set_off_ms = rides[-1].from_ms if rides else NEVER_MS
     last_ms = NEVER_MS if set_off_ms == NEVER_MS else set_off_ms - 1
     return tuple(
         sorted(

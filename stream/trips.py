@@ -73,8 +73,9 @@ class PartitionTrips:
         self._know(state.trip)
         if trip.version >= state.trip.version:
             # Another trip of the driver may have got back what this one's record says is not the other rider's.
+            theirs = [ping for ping in recent if ping.driver_id == state.trip.driver_id]
             for one in list(self.drivers.get(state.trip.driver_id, {}).values()):
-                one.join_recent([ping for ping in recent if ping.driver_id == state.trip.driver_id])
+                one.join_recent(theirs)
                 self._file(one)
 
     def observe(self, driver_id: str, live: Ping, fixes: Sequence[Ping], now_ms: int) -> None:

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from ingest.events import Ping
 from ingest.trips import (
+    CANCELED,
     COMPLETE,
     CREATED,
     ENROUTE_TO_DROPOFF,
@@ -104,6 +105,17 @@ def test_a_car_that_was_shown_to_the_next_rider_is_taken_away_when_another_trip_
     town.drive(range(3, 6))
     assert town.written["next"][-1].car_gone
     assert town.cars("next") == [1, 2]
+
+
+def test_who_calls_off_a_trip_that_waited_is_not_shown_the_ride_before_either() -> None:
+    town = Town()
+    town.take(at_second(trip("before", ENROUTE_TO_PICKUP), 1))
+    town.take(trip("next"))
+    town.drive(range(1, 6))
+    town.take(at_second(trip("next", CANCELED), 6), [fix(second) for second in range(1, 6)])
+    town.trips.observe(DRIVER, fix(7), [fix(second) for second in range(1, 8)], START_MS)
+    town.write()
+    assert town.cars("next") == town.track("next") == []
 
 
 def test_two_riders_who_share_a_car_both_see_it() -> None:

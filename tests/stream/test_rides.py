@@ -54,5 +54,6 @@ def test_who_waits_is_not_to_know_where_the_other_goes_and_who_shares_the_car_is
     assert barred(trip((15, NEW, "d"), (20, ENROUTE_TO_PICKUP, "d")), [ridden]) == ()
     assert barred(trip((70, NEW, "d")), [ridden]) == ()
     assert barred(trip((15, NEW, "e")), [ridden]) == ()
+    assert barred(trip((15, NEW, "d"), (50, CANCELED, "d")), [ridden]) == ((20, 60),)
     under_way = trip((10, NEW, "d"), (20, ENROUTE_TO_PICKUP, "d"))
     assert barred(trip((15, NEW, "d")), [under_way, ridden]) == ((20, 60), (20, NEVER_MS))
