@@ -9,9 +9,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
-import h3
-
 from simulator.dispatch.trip_answers import TripEvent
+from simulator.oracle.sphere import distance_m
 from simulator.oracle.truth import Truth
 from simulator.riders.trip_view import TripCar
 
@@ -77,7 +76,7 @@ def newer_fix(truth: Truth, driver: int, car: TripCar, from_ms: int, until_ms: i
     fix = truth.settled_fix(driver, until_ms)
     if fix.judged_ms < from_ms or fix.fix_time_ms <= car.fix_time_ms:
         return None
-    off_m = h3.great_circle_distance((fix.lat, fix.lon), (car.lat, car.lon), unit="m")
+    off_m = distance_m(fix.lat, fix.lon, car.lat, car.lon)
     evidence = {
         "off_m": off_m,
         "shown_at": (car.lat, car.lon),

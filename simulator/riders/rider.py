@@ -20,7 +20,7 @@ import msgspec
 from push.protocol import BEARER_SUBPROTOCOL_PREFIX, SUBPROTOCOL
 from simulator.riders.inbox import Inbox
 from simulator.riders.reading import Reader
-from simulator.riders.view import Faults, Move, SeenCar, Snapshot, Update, View
+from simulator.riders.view import Faults, Move, Snapshot, Update, View
 from simulator.riders.wire import RiderGone as RiderGone
 from simulator.riders.wire import RiderWire, open_wire
 
@@ -59,11 +59,10 @@ _others = msgspec.json.Decoder(Other)
 class Rider:
     """One connection. Times of receipt are monotonic, in seconds.
 
-    `on_move(car, received_s)` hears of each car that moved to a newer fix. `on_shown(message, moved, received_s)` hears
-    of each snapshot and update once its view shows it, with the moves in it. `receive_buffer_bytes` is for
-    riders who will read slowly: what waits for them in the kernel (see `wire.open_wire`). `reader` may be shared,
-    and so may `inbox`; with one, a view shows a message a moment after it was received, and at the latest when the
-    connection ends.
+    `on_shown(message, moved, received_s)` hears of each snapshot and update once its view shows it, with the moves in
+    it. `receive_buffer_bytes` is for riders who will read slowly: what waits for them in the kernel (see
+    `wire.open_wire`). `reader` may be shared, and so may `inbox`; with one, a view shows a message a moment after it
+    was received, and at the latest when the connection ends.
     """
 
     def __init__(
@@ -71,7 +70,6 @@ class Rider:
         url: str,
         token: str,
         auth: Literal["header", "message", "subprotocol"] = "header",
-        on_move: Callable[[SeenCar, float], None] | None = None,
         on_shown: Callable[[Snapshot | Update, list[Move], float], None] | None = None,
         faults: Faults | None = None,
         receive_buffer_bytes: int | None = None,
@@ -79,7 +77,7 @@ class Rider:
         inbox: Inbox | None = None,
     ) -> None:
         self._url, self._token, self._auth = url, token, auth
-        self._on_move, self._on_shown, self._receive_buffer_bytes = on_move, on_shown, receive_buffer_bytes
+        self._on_shown, self._receive_buffer_bytes = on_shown, receive_buffer_bytes
         self._read = (Reader() if reader is None else reader).read
         self.views: dict[str, View] = {}
         self.faults = Faults() if faults is None else faults
@@ -176,11 +174,6 @@ class Rider:
         started_s = time.monotonic()
         await self._answered(await self._ask("ping", {}))
         return (time.monotonic() - started_s) * 1_000
-
-    async def send_raw(self, text: str) -> None:
-        """Send anything at all, for tests of what the server refuses."""
-        assert self._wire is not None
-        self._wire.send(text.encode())
 
     def stop_reading(self) -> None:
         """Take nothing more from the socket, not even pings: a rider in a tunnel."""
@@ -295,6 +288,3 @@ class Rider:
             moved = view.change(message)
         if self._on_shown is not None:
             self._on_shown(message, moved, received_s)
-        if self._on_move is not None:
-            for move in moved:
-                self._on_move(move.car, received_s)
